@@ -1,0 +1,1 @@
+"""Measurements: ratios of rates, memory and scores, taken side by side in one run."""

@@ -1,0 +1,5 @@
+"""Balancers that look at the elements of gradients."""
+
+from polytask.balancing.aggregators.mean import mean
+
+__all__ = ["mean"]

@@ -1,0 +1,148 @@
+"""The losses of a model with one representation per task: all tasks in one pass down to it, and through doors below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from polytask.balancing.graph import last_layer, leaves
+from polytask.balancing.rows import Collector, Rows, precise
+from polytask.cut import Cut
+
+
+class SplitTasks:
+    """The losses of one micro-batch above a representation of which loss ``t`` reads row ``t`` alone.
+
+    Args:
+        losses: One per task.
+        value: The representation.
+        cut: What the tasks share below it; None: everything below ``value``, and nothing of what lies above.
+    """
+
+    def __init__(
+        self,
+        losses: Float[Tensor, "tasks"],
+        value: Float[Tensor, "tasks *rest"],
+        cut: Cut | None,
+    ) -> None:
+        self.losses = losses.detach()
+        self._losses, self._value, self._cut = losses, value, cut
+        self._gradient: Tensor | None = None
+
+    def through_heads(self, present: Bool[Tensor, "tasks"], *, scale: float, fill: bool) -> None:
+        """One pass of all losses through the heads.
+
+        Args:
+            present: Which tasks are.
+            scale: Of the losses.
+            fill: Whether what is private above the representation receives its gradients.
+        """
+        if not self._losses.requires_grad:
+            return
+        starts = present.to(self._losses) * scale
+        private = leaves([self._losses], above=self._value) if fill else []
+        inputs = [self._value] if self._value.requires_grad else []
+        if not inputs and not private:
+            return
+        found = torch.autograd.grad(
+            self._losses, [*inputs, *private], starts, materialize_grads=True, retain_graph=not fill
+        )  # fmt: skip
+        if inputs:
+            self._gradient = found[0]
+        for leaf, grad in zip(private, found[len(inputs) :], strict=True):
+            leaf.grad = grad if leaf.grad is None else leaf.grad + grad
+
+    def gramian(self) -> Float[Tensor, "tasks tasks"] | None:
+        """Inner products of the tasks' gradients at the cut; None if nothing is shared."""
+        if self._gradient is None:
+            return None
+        if self._cut is not None:
+            return self._cut.gramian(self._gradient)
+        flat = precise(self._gradient).flatten(1)
+        return flat @ flat.T
+
+    def rows(self, present: Bool[Tensor, "tasks"], at: Sequence[Tensor] | None = None) -> Rows:
+        """Every task's gradient at the leaves below the representation: one pass per task.
+
+        With all weights 0 only private paths remain: what has a gradient then is private. The gradient of one task
+        alone, without that, is what it sends through what is shared.
+        """
+        sources = leaves([self._value]) if at is None else list(at)
+        if self._gradient is None:
+            return Rows([], [], [])
+        own = self._under(torch.zeros(len(self._gradient)), sources)
+        shared = [at_zeros(grad) for grad in own]
+        wanted = [number for number, kept in enumerate(shared) if kept is not False]
+        found = Collector(len(sources), int(present.sum()))
+        for task in present.nonzero().flatten().tolist():
+            grads: list[Tensor | None] = [None] * len(sources)
+            for number, grad in zip(wanted, self._alone(task, [sources[n] for n in wanted]), strict=True):
+                kept = shared[number]
+                grads[number] = grad * kept if isinstance(kept, Tensor) and grad is not None else grad
+            found.take(grads)
+        return Rows(sources, own, found.columns)
+
+    def push(self, weights: Float[Tensor, "tasks"], *, retain_graph: bool = False) -> None:
+        """One pass through what is shared, with every task's weight; private leaves there get their own gradient."""
+        if self._gradient is None:
+            return
+        self._with(weights, lambda down: self._value.backward(down, retain_graph=retain_graph))  # type: ignore[no-untyped-call]
+
+    def push_losses(self, weights: Float[Tensor, "tasks"]) -> None:
+        """One ordinary pass of the weighted losses, heads included."""
+        torch.autograd.backward(self._losses, weights.to(self._losses))
+
+    def last_layer(self) -> list[Tensor]:
+        """The shared leaves with the fewest operations between them and the representation."""
+        return last_layer(self._value, {} if self._cut is None else self._cut.entries())
+
+    def _alone(self, task: int, sources: Sequence[Tensor]) -> list[Tensor | None]:
+        """The gradients of one task at ``sources``, private paths included."""
+        assert self._gradient is not None
+        if not sources:
+            return []
+        alone = torch.zeros_like(self._gradient)
+        alone[task] = self._gradient[task]
+        if self._cut is not None:
+            self._cut.only = task
+        try:
+            return list(torch.autograd.grad(self._value, list(sources), alone, retain_graph=True, allow_unused=True))
+        finally:
+            if self._cut is not None:
+                self._cut.only = None
+
+    def _under(self, weights: Tensor, sources: Sequence[Tensor]) -> list[Tensor | None]:
+        """The gradients at ``sources`` under weights."""
+        if not sources:
+            return []
+        return self._with(
+            weights,
+            lambda down: list(
+                torch.autograd.grad(self._value, list(sources), down, retain_graph=True, allow_unused=True)
+            ),
+        )
+
+    def _with(self, weights: Tensor, go: Callable[[Tensor], list[Tensor | None] | None]) -> list[Tensor | None]:
+        assert self._gradient is not None
+        weights = weights.to(self._gradient.device, torch.promote_types(weights.dtype, self._gradient.dtype))
+        if self._cut is None:
+            scale = weights.to(self._gradient.dtype).view(-1, *(1 for _ in self._gradient.shape[1:]))
+            return go(self._gradient * scale) or []
+        self._cut.weights = weights.to(precise(self._gradient).dtype)
+        try:
+            return go(self._gradient) or []
+        finally:
+            self._cut.weights = None
+
+
+def at_zeros(grad: Tensor | None) -> Tensor | bool:
+    """Where a gradient is zero: True, False or a mask, for everywhere, nowhere and somewhere."""
+    if grad is None:
+        return True
+    zero = (grad.coalesce().values() if grad.is_sparse else grad) == 0
+    if bool(zero.all()):
+        return True
+    return zero if bool(zero.any()) and not grad.is_sparse else False

@@ -1,0 +1,73 @@
+"""`polytask train`: one configuration, one run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polytask.cli.options import AllowCode, ConfigFile, Overrides
+from polytask.cli.output import console
+from polytask.errors import UserError
+
+if TYPE_CHECKING:
+    from polytask.config import Config
+
+
+def train(
+    config: ConfigFile,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run folder to write.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    overrides: Overrides = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Train so many seeds.")] = None,
+    baselines: Annotated[
+        bool | None, typer.Option("--baselines/--no-baselines", help="Also train one network per task, same budget.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Look at all rows before training, as polytask check does.")
+    ] = True,
+    allow_code: AllowCode = None,
+) -> None:
+    """Train a multi-task model, print its scores per task, and write the run folder with its bundle.
+
+    Ctrl-C and crashes lose at most the steps since the last checkpoint: the same command with --resume goes on from
+    there, to the same weights.
+
+    Examples:
+      polytask train census.toml --out runs/census
+
+      polytask train census.toml --out runs/ple --set sharing.use=ple --set train.batch_size=4096
+
+      polytask train census.toml --out runs/five --seeds 5 --baselines
+    """
+    given = {"train.device": device, "train.threads": threads, "train.seeds": seeds}
+    overrides = [*(overrides or ()), *(f"{key}={value}" for key, value in given.items() if value is not None)]
+    if baselines is not None:
+        overrides.append(f"train.baselines={str(baselines).lower()}")
+    _run(_load(config, overrides, allow_code or ()), out, resume=resume, check=check)
+
+
+def _load(path: Path, overrides: Sequence[str], allow_code: Sequence[str]) -> Config:
+    from polytask.cli.inspection import inspect_config
+    from polytask.config import load_config
+
+    try:
+        return load_config(path, overrides, allow_code=allow_code)
+    except UserError:
+        # the data may hold more mistakes: one message should name them all
+        raise UserError(inspect_config(path, overrides, allow_code).errors) from None
+
+
+def _run(config: Config, out: Path, *, resume: bool, check: bool) -> None:
+    from polytask.training.run import train_run
+
+    target = console()
+    try:
+        train_run(config, out, resume=resume, check=check, console=target)
+    except KeyboardInterrupt:
+        target.print("interrupted; the same command with --resume goes on from the last checkpoint")
+        raise

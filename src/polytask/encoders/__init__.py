@@ -1,0 +1,5 @@
+"""Encoders: from what a batch carries to one vector per row."""
+
+from polytask.encoders.table import table
+
+__all__ = ["table"]

@@ -1,0 +1,87 @@
+"""Scores of a model on some rows: per task, with metrics of the task's own kind, inside its own sample space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from polytask.metrics import Metric, RelativeImprovement
+from polytask.model import Model
+from polytask.tasks import Task
+from polytask.types import Batch, TaskName
+
+Scores = dict[TaskName, dict[str, float]]
+
+
+class TaskScorer:
+    """Gathers one task's metrics, or those of a joint probability.
+
+    Args:
+        task: The task.
+        group: The group column of its grouped metrics.
+    """
+
+    def __init__(self, task: Task, group: str | None) -> None:
+        self._name, self._group = task.name, group
+        self._metrics: dict[str, Metric] = task.metrics(grouped=group is not None)
+        self._selection: RelativeImprovement = task.selection()
+        self._rows = 0
+
+    def update(self, predictions: torch.Tensor, batch: Batch) -> None:
+        """Adds the observed rows of one batch."""
+        name = self._name
+        observed = batch.observed[name]
+        weights = batch.weights.get(name)
+        groups = batch.groups[self._group] if self._group else None
+        labels = batch.labels[name]
+        if not bool(observed.all()):
+            predictions, labels = predictions[observed], labels[observed]
+            weights = None if weights is None else weights[observed]
+            groups = None if groups is None else groups[observed]
+        self._rows += len(labels)
+        for metric in (*self._metrics.values(), self._selection):
+            metric.update(predictions, labels, weights, groups)
+
+    def compute(self) -> dict[str, float]:
+        """All metrics, the selection score, and how many rows they rest on."""
+        scores = {name: metric.compute() for name, metric in self._metrics.items()}
+        return {**scores, "improvement": self._selection.compute(), "rows": self._rows}
+
+
+def score(model: Model, batches: Iterable[Batch], groups: Mapping[TaskName, str] | None = None) -> Scores:
+    """Evaluates all tasks, and the joint probabilities of chained ones, in one pass.
+
+    Args:
+        model: In any mode; it is put back into it.
+        batches: Labelled rows.
+        groups: Per task, the group column of its grouped metrics.
+
+    Returns:
+        ``{task: {metric: value}}``; NaN where a metric is undefined on these rows.
+    """
+    found = groups or {}
+    scorers = {task.name: TaskScorer(task, found.get(task.name)) for task in model.tasks}
+    scorers |= {joint.name: TaskScorer(joint, found.get(name)) for name, joint in model.joints.items()}
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    for batch in batches:
+        batch = model.with_joints(batch.to(device))
+        predictions = model.predict(batch.features)
+        for name, scorer in scorers.items():
+            scorer.update(predictions[name], batch)
+    model.train(training)
+    return {name: scorer.compute() for name, scorer in scorers.items()}
+
+
+def selection_score(scores: Scores) -> float:
+    """What selects a model: the mean over tasks of the share of the constant prediction's loss that it saves.
+
+    Example:
+        >>> selection_score({"a": {"improvement": 0.2}, "b": {"improvement": 0.4}, "c": {"improvement": math.nan}})
+        0.30000000000000004
+    """
+    known = [values["improvement"] for values in scores.values() if not math.isnan(values["improvement"])]
+    return sum(known) / len(known) if known else math.nan

@@ -1,0 +1,289 @@
+"""The bundle: a folder that turns raw rows into predictions. Tensors, JSON, TOML and Parquet; nothing that runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+import polytask
+from polytask.config import Config, dump_config, parse_config
+from polytask.data.parts import READ_ROWS
+from polytask.data.preprocessor import Counts, Preprocessor
+from polytask.data.reader import to_batch
+from polytask.data.sources import TableSource, open_source
+from polytask.errors import Problem, UserError, raise_errors, suggest
+from polytask.files import finite, whole_folder
+from polytask.model import Model, build_model, build_tasks
+from polytask.serving.bounds import BoundedSizes
+from polytask.serving.card import model_card
+from polytask.serving.preprocessing import from_json, read_vocabularies, to_json, write_vocabularies
+from polytask.tasks import Task
+
+FORMAT = 1
+_WEIGHTS, _VOCABULARIES = "model.safetensors", "vocabularies"
+_FILES = ("schema.json", "config.toml", _WEIGHTS)
+_DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+    pa.ArrowException, SafetensorError,
+)  # fmt: skip
+AllScores = Mapping[str, Mapping[str, Mapping[str, float]]]
+SavedScores = dict[str, dict[str, dict[str, float | None]]]
+_SCORES = TypeAdapter(SavedScores)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained model with its preprocessing.
+
+    Attributes:
+        config: What it was trained from.
+        preprocessor: Raw rows to blocks.
+        model: In evaluation mode.
+        scores: Of the run that made it, per part, task and metric.
+    """
+
+    config: Config
+    preprocessor: Preprocessor
+    model: Model
+    scores: AllScores
+
+    def save(self, folder: Path | str) -> Path:
+        """Writes the bundle; the folder appears whole or not at all.
+
+        Raises:
+            UserError: The folder exists and is no bundle.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder / "schema.json").exists():
+            raise UserError(Problem(str(folder), "exists and is no bundle", "name a new folder"))
+        schema: dict[str, Any] = {"format": FORMAT, "polytask": polytask.__version__, "scores": finite(self.scores)}
+        schema["preprocessing"] = to_json(self.preprocessor)
+        with whole_folder(folder) as partial:
+            save_file(_portable(self.model), partial / _WEIGHTS)
+            names = write_vocabularies(self.preprocessor, partial / _VOCABULARIES)
+            files = [_WEIGHTS, *(f"{_VOCABULARIES}/{name}" for name in names)]
+            schema["sha256"] = {name: _sha256(partial / name) for name in files}
+            (partial / "schema.json").write_text(json.dumps(schema, indent=1), encoding="utf-8")
+            (partial / "config.toml").write_text(dump_config(self.config), encoding="utf-8")
+            card = model_card(self.config, self.preprocessor, self.model, self.scores)
+            (partial / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+        return folder
+
+    def predict(self, data: Any, *, keys: Sequence[str] | None = None) -> pa.Table:
+        """Predictions for raw rows.
+
+        Args:
+            data: Anything that `open_source` opens: a path, a DataFrame, an Arrow table.
+            keys: Columns to pass through; by default those of the configuration that the data has.
+
+        Returns:
+            The keys, then one column per task (one per class for tasks with classes), then the joint probabilities of
+            tasks that come after others.
+
+        Raises:
+            UserError: The data lacks columns, or they have other types.
+        """
+        source = open_source(data)
+        names = self.keys(source, keys)
+        return pa.Table.from_batches(list(self.stream(source, names)), schema=self.schema(source, names))
+
+    def stream(
+        self, source: TableSource, keys: Sequence[str], counts: Counts | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Predictions batch by batch; memory is bounded by one batch.
+
+        Args:
+            source: Raw rows.
+            keys: Columns to pass through, as `keys` gives them.
+            counts: Where unseen and missing values are counted.
+
+        Raises:
+            UserError: The table lacks columns, or they have other types.
+        """
+        self.preprocessor.check(source.schema, labels=False)
+        columns = tuple(dict.fromkeys((*self.preprocessor.feature_columns(), *keys)))
+        schema = self.schema(source, keys)
+        device = next(self.model.parameters()).device
+        for raw in source.scan(columns, batch_rows=READ_ROWS):
+            block = self.preprocessor.encode(raw, counts=counts)
+            features = to_batch(block, self.preprocessor).features.to(device)
+            arrays = [raw.column(name) for name in keys]
+            for values in self.model.predict(features).values():
+                array = values.float().cpu().numpy()
+                arrays += [
+                    pa.array(np.ascontiguousarray(column)) for column in (array.T if array.ndim > 1 else [array])
+                ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the prediction columns."""
+        names: list[str] = []
+        for task, label in zip(self.model.tasks, self.preprocessor.labels, strict=True):
+            if task.constant_prediction.dim():
+                classes = label.classes or tuple(range(len(task.constant_prediction)))
+                names += [f"{task.name}_{value}" for value in classes]
+            else:
+                names.append(task.name)
+        return (*names, *(joint.name for joint in self.model.joints.values()))
+
+    def keys(self, source: TableSource, wanted: Sequence[str] | None = None) -> tuple[str, ...]:
+        """The columns of a table to pass through: those wanted, or the configuration's as far as the table has them.
+
+        Raises:
+            UserError: A wanted column does not exist, or has the name of a prediction.
+        """
+        names = source.schema.names
+        if wanted is None:
+            return tuple(name for name in self.config.data.keys if name in names)
+        wanted = [wanted] if isinstance(wanted, str) else wanted
+        problems = [
+            Problem("keys", f"column '{name}' does not exist in {source.name}", suggest(name, names))
+            for name in wanted
+            if name not in names
+        ]
+        problems += [
+            Problem("keys", f"'{name}' is the name of a prediction as well", "rename the column, or leave it out")
+            for name in wanted
+            if name in self.columns
+        ]
+        raise_errors(problems)
+        return tuple(dict.fromkeys(wanted))
+
+    def schema(self, source: TableSource, keys: Sequence[str]) -> pa.Schema:
+        """Columns and types of the predictions for a table."""
+        fields = [source.schema.field(name) for name in keys]
+        return pa.schema([*fields, *(pa.field(name, pa.float32()) for name in self.columns)])
+
+
+def load_bundle(path: Path | str, *, allow_code: Sequence[str] = (), device: str = "cpu") -> Bundle:
+    """Loads a bundle. No code comes from it: names in its configuration are polytask's own.
+
+    Args:
+        path: The bundle, or a run folder that holds one.
+        allow_code: Modules that the configuration may name besides (see ``--allow-code``).
+        device: Where to compute.
+
+    Raises:
+        UserError: The bundle is missing, damaged, of a later format, or does not fit together.
+    """
+    folder = Path(path)
+    if not (folder / "schema.json").exists() and (folder / "bundle" / "schema.json").exists():
+        folder = folder / "bundle"
+    seeds = sorted(
+        (folder / "seeds").glob("*/bundle/schema.json"), key=lambda file: (len(file.parts[-3]), file.parts[-3])
+    )
+    if seeds and not (folder / "schema.json").exists():
+        folder = seeds[0].parent
+    missing = [name for name in _FILES if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            Problem(f"bundle {path}", f"lacks {', '.join(missing)}", "name the folder 'bundle' inside a run folder")
+        )
+    try:
+        return _read(folder, allow_code, device)
+    except _DAMAGE as error:
+        if isinstance(error, UserError):
+            raise
+        what = f"is damaged or not a polytask bundle ({_short(error)})"
+        raise UserError(Problem(f"bundle {folder}", what, "copy or train it again")) from error
+
+
+def fitted_tasks(config: Config, preprocessor: Preprocessor) -> list[Task]:
+    """The tasks of a configuration, knowing their training labels."""
+    return [
+        task.fitted(preprocessor.stats[task.name], label.classes)
+        for task, label in zip(build_tasks(config), preprocessor.labels, strict=True)
+    ]
+
+
+def fitted_model(config: Config, preprocessor: Preprocessor) -> Model:
+    """The model of a configuration, for fitted preprocessing; weights are fresh."""
+    return build_model(config, preprocessor.spec, fitted_tasks(config, preprocessor))
+
+
+def _read(folder: Path, allow_code: Sequence[str], device: str) -> Bundle:
+    schema = json.loads((folder / "schema.json").read_text(encoding="utf-8"))
+    _check_format(folder, schema)
+    config = parse_config(tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")), allow_code=allow_code)
+    saved = schema["preprocessing"]
+    preprocessor = from_json(saved, read_vocabularies(saved, folder / _VOCABULARIES))
+    if preprocessor.tasks != tuple(config.tasks):
+        raise ValueError(f"schema.json has the tasks {preprocessor.tasks}, config.toml {tuple(config.tasks)}")
+    scores = _SCORES.validate_python(schema.get("scores", {}))
+    model = _load_model(folder / _WEIGHTS, config, preprocessor)
+    _check_sums(folder, schema)
+    return Bundle(config, preprocessor, model.to(device).eval(), _with_nan(scores))
+
+
+def _check_sums(folder: Path, schema: Mapping[str, Any]) -> None:
+    """Compares weights and vocabularies with what was written; bundles of before there were sums have none."""
+    sums = TypeAdapter(dict[str, str]).validate_python(schema.get("sha256", {}))
+    known = [_WEIGHTS, *(f"{_VOCABULARIES}/{file.name}" for file in (folder / _VOCABULARIES).glob("*.parquet"))]
+    changed = [name for name in known if name in sums and _sha256(folder / name) != sums[name]]
+    if changed:
+        raise ValueError(f"{', '.join(changed)} changed since the bundle was written")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _with_nan(scores: SavedScores) -> AllScores:
+    return {
+        part: {
+            task: {name: math.nan if value is None else value for name, value in metrics.items()}
+            for task, metrics in tasks.items()
+        }
+        for part, tasks in scores.items()
+    }
+
+
+def _check_format(folder: Path, schema: Any) -> None:
+    if not isinstance(schema, dict) or type(schema.get("format")) is not int:
+        raise ValueError("schema.json names no format")
+    if schema["format"] != FORMAT:
+        what = (
+            f"has format {schema['format']}, this polytask reads {FORMAT} (it was written by {schema.get('polytask')})"
+        )
+        raise UserError(Problem(f"bundle {folder}", what, "install the polytask version that wrote it, or train again"))
+
+
+def _load_model(file: Path, config: Config, preprocessor: Preprocessor) -> Model:
+    # shapes are compared before any tensor is read: a wrong file is named, not half loaded
+    with safe_open(file, "pt") as tensors:
+        shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    rows = preprocessor.spec.rows
+    if shapes.get("encoder.table", (rows,))[0] != rows:
+        raise ValueError(f"the table has {shapes['encoder.table'][0]} rows, the vocabularies {rows}")
+    with BoundedSizes(sum(math.prod(shape) for shape in shapes.values())):
+        model = fitted_model(config, preprocessor)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if shapes != expected:
+        wrong = sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name))
+        raise ValueError(f"weights do not fit the configuration: {', '.join(wrong[:5])}")
+    model.load_state_dict(load_file(file))
+    return model
+
+
+def _portable(model: Model) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+
+
+def _short(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -1,0 +1,111 @@
+"""The run folder: a new one, or the same run taken up again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from polytask.config import Config, dump_config
+from polytask.errors import Problem, UserError, raise_errors
+from polytask.files import make_folder, whole_file, write_json
+from polytask.tables import Tables
+from polytask.training.environment import describe_environment, fingerprints
+
+CONFIG, ENVIRONMENT, RECORDS = "config.toml", "environment.json", "records.jsonl"
+
+
+def check_folder(out: Path, config: Config, tables: Tables, *, resume: bool) -> None:
+    """Refuses a folder in which this run cannot be begun or taken up again; writes nothing.
+
+    Args:
+        out: The run folder.
+        config: The configuration, with absolute paths.
+        tables: The open tables.
+        resume: Whether the run may have been begun before.
+
+    Raises:
+        UserError: The folder holds something else, or a run with another configuration or other data; every
+            difference is named.
+    """
+    if not (out / CONFIG).exists():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(Problem(str(out), "exists and is no run folder", "name a new folder with --out"))
+        return
+    if not resume:
+        remedy = "add --resume to go on with it, or name another --out"
+        raise UserError(Problem(str(out), "holds a run already", remedy))
+    problems = differences(out, config)
+    marks = _known_data(out / ENVIRONMENT)
+    problems += [
+        Problem(f"{part} part", "is not the data that this run was begun with", "use the same data, or a new --out")
+        for part, mark in (fingerprints(tables) if marks else {}).items()
+        if marks.get(part, mark) != mark
+    ]
+    raise_errors(problems)
+
+
+@contextmanager
+def run_folder(out: Path, config: Config, tables: Tables) -> Iterator[None]:
+    """Begins the run folder with its configuration and environment; a begun one is left as it is.
+
+    Where the block finds the user at fault before any step is trained, the folder that it began is removed again.
+    """
+    fresh = not (out / CONFIG).exists()
+    if fresh:
+        _write(out, config, tables)
+    try:
+        yield
+    except UserError:
+        if fresh and not any(file.stat().st_size for file in out.rglob(RECORDS)):
+            shutil.rmtree(out)
+        raise
+
+
+def _write(out: Path, config: Config, tables: Tables) -> None:
+    make_folder(out)
+    write_json(out / ENVIRONMENT, describe_environment(tables))
+    with whole_file(out / CONFIG) as partial:
+        partial.write_text(dump_config(config), encoding="utf-8")
+
+
+def differences(out: Path, config: Config) -> list[Problem]:
+    """How a configuration differs from the one of a run folder, key by key.
+
+    Raises:
+        UserError: The folder's configuration cannot be read.
+    """
+    try:
+        before = tomllib.loads((out / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(Problem(str(out / CONFIG), f"cannot be read ({error})", "name a new folder")) from error
+    return _differences(before, tomllib.loads(dump_config(config)), "")
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> list[Problem]:
+    problems = []
+    for key in sorted(old.keys() | new.keys()):
+        where, before, after = f"{path}{key}", old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            problems += _differences(before, after, f"{where}.")
+        elif before != after:
+            what = f"was {_shown(before)} when this run was begun, is {_shown(after)} now"
+            problems.append(Problem(where, what, "set it back, or use a new --out"))
+    return problems
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else repr(value)
+
+
+def _known_data(file: Path) -> Mapping[str, str]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"cannot be read ({type(error).__name__}), so that the data cannot be compared"
+        raise UserError(Problem(str(file), what, "name a new folder with --out")) from error
+    return dict(found)

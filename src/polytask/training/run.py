@@ -1,0 +1,238 @@
+"""A whole run: all seeds, all single-task baselines, one folder that can be taken up again at any point."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+
+from polytask.chained import joint_tasks
+from polytask.config import BalancerConfig, Config, absolute
+from polytask.data.checks import CheckSettings, check_data
+from polytask.data.spaces import sample_space
+from polytask.errors import raise_errors
+from polytask.evaluation.scores import Scores
+from polytask.files import write_json
+from polytask.model import build_chain
+from polytask.serving import Bundle, load_bundle
+from polytask.serving.bundle import fitted_tasks
+from polytask.tables import Tables, open_tables
+from polytask.tasks import Task
+from polytask.training.folder import check_folder, run_folder
+from polytask.training.prepared import Prepared, prepare
+from polytask.training.progress import TerminalWatcher, show_finding
+from polytask.training.single import choose_device, read_scores, train_one
+from polytask.training.summary import AllScores, average, comparison
+from polytask.training.warm import extended, roles_of
+
+SCORES = "scores.json"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        path: Its folder.
+        scores: ``{part: {task: {metric: value}}}``, the mean over seeds.
+        seeds: The same per seed.
+        baselines: Per task, the scores of its single-task network per seed; empty without baselines.
+        bundle_path: The bundle of the first seed.
+        allow_code: Modules outside polytask that its configuration may name.
+    """
+
+    path: Path
+    scores: dict[str, Scores]
+    seeds: tuple[AllScores, ...]
+    baselines: Mapping[str, tuple[AllScores, ...]]
+    bundle_path: Path
+    allow_code: tuple[str, ...] = ()
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The model of the first seed with its preprocessing."""
+        return load_bundle(self.bundle_path, allow_code=self.allow_code)
+
+    def predict(self, data: Any, *, keys: Sequence[str] | None = None) -> pa.Table:
+        """Predictions for raw rows; see `Bundle.predict`."""
+        return self.bundle.predict(data, keys=keys)
+
+    def save(self, path: Path | str) -> Path:
+        """Writes the bundle to ``path``."""
+        return self.bundle.save(path)
+
+
+def train_run(
+    config: Config,
+    out: Path,
+    *,
+    resume: bool = False,
+    check: bool = True,
+    console: Console | None = None,
+    data: Any = None,
+    validation: Any = None,
+    test: Any = None,
+) -> RunResult:
+    """Trains what a configuration describes: every seed and, if asked for, one network per task and seed.
+
+    Args:
+        config: The configuration.
+        out: The run folder.
+        resume: Go on where an interrupted run stopped; finished parts are not done again.
+        check: Look at the data before any training: leaks, constant labels, time order and the like.
+        console: Where progress and the comparison are shown; None shows nothing.
+        data: A table in memory, in place of ``data.source``; ``validation`` and ``test`` likewise.
+        validation: See ``data``.
+        test: See ``data``.
+
+    Raises:
+        UserError: Configuration or data are at fault, or ``out`` holds another run.
+        KeyboardInterrupt: After Ctrl-C; the last step is saved.
+    """
+    config, out = absolute(config), Path(out)
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    choose_device(config.train.device)  # asked for and not there: better said before the data are read
+    tables = open_tables(config, data, validation=validation, test=test)
+    check_folder(out, config, tables, resume=resume)
+    finished = _finished(config, out)
+    if finished is None:
+        if check:
+            _check(config, tables, console)
+        prepared = _prepare(config, tables, console)
+        with run_folder(out, config, tables):
+            runs, baselines = _train_all(config, prepared, out, TerminalWatcher(console))
+        rows = prepared.part_rows
+    else:
+        runs, baselines, rows = finished
+    scores = average(runs)
+    bundle = _seed_folder(config, out, config.train.seed) / "bundle"
+    result = RunResult(out, scores, tuple(runs), baselines, bundle, config.allow_code)
+    if len(runs) > 1:
+        write_json(out / SCORES, {"scores": scores, "seeds": dict(zip(map(str, _seeds(config)), runs, strict=True))})
+    if console is not None:
+        tasks = result.bundle.model.tasks if finished else fitted_tasks(config, prepared.preprocessor)
+        _show(config, tasks, rows, result, console)
+    return result
+
+
+def single_task(config: Config, task: str, where: str | None) -> Config:
+    """The configuration of one task's baseline, in the same sample space: all else is equal, nothing is to balance."""
+    alone = config.train.model_copy(update={"seeds": 1, "baselines": False, "warm_start": None})
+    tasks = {task: config.tasks[task].model_copy(update={"after": None, "where": where})}
+    update = {"tasks": tasks, "balancer": BalancerConfig(use="equal"), "chain": None, "train": alone}
+    return config.model_copy(update=update)
+
+
+def _train_all(
+    config: Config, prepared: Prepared, out: Path, watcher: TerminalWatcher
+) -> tuple[list[AllScores], dict[str, tuple[AllScores, ...]]]:
+    """Scores per seed, and per task those of its baselines."""
+    try:
+        runs = [_seed(config, prepared, out, seed, watcher) for seed in _seeds(config)]
+        baselines = {
+            task: tuple(_baseline(config, prepared, out, task, seed, watcher) for seed in _seeds(config))
+            for task in (config.tasks if config.train.baselines else ())
+        }
+    finally:
+        watcher.finish()
+    return runs, baselines
+
+
+def _finished(
+    config: Config, out: Path
+) -> tuple[list[AllScores], dict[str, tuple[AllScores, ...]], dict[str, int]] | None:
+    """Scores per seed, those of the baselines, and the rows per part, where nothing is left to train; else ``None``."""
+    tasks = list(config.tasks) if config.train.baselines else []
+    files = [_seed_folder(config, out, seed) / SCORES for seed in _seeds(config)]
+    alone = {
+        task: [_seed_folder(config, out / "baselines" / task, seed) / SCORES for seed in _seeds(config)]
+        for task in tasks
+    }
+    if not all(file.exists() for file in [*files, *(file for own in alone.values() for file in own)]):
+        return None
+    rows = json.loads(files[0].read_text(encoding="utf-8")).get("part_rows")
+    if rows is None:
+        return None  # of before they were written down
+    found: dict[str, tuple[AllScores, ...]] = {
+        task: tuple(read_scores(file) for file in own) for task, own in alone.items()
+    }
+    return [read_scores(file) for file in files], found, rows
+
+
+def _seeds(config: Config) -> range:
+    return range(config.train.seed, config.train.seed + config.train.seeds)
+
+
+def _seed_folder(config: Config, out: Path, seed: int) -> Path:
+    """One seed needs no folder of its own."""
+    return out if config.train.seeds == 1 else out / "seeds" / str(seed)
+
+
+def _seed(config: Config, prepared: Prepared, out: Path, seed: int, watcher: TerminalWatcher) -> AllScores:
+    several = f", seed {seed}" if config.train.seeds > 1 else ""
+    title = f"{config.sharing.use}, {len(config.tasks)} task{'s' * (len(config.tasks) > 1)}{several}"
+    folder = _seed_folder(config, out, seed)
+    alone = config.model_copy(update={"train": config.train.model_copy(update={"seeds": 1, "seed": seed})})
+    return train_one(config if folder == out else alone, prepared, folder, seed=seed, title=title, watcher=watcher)
+
+
+def _baseline(
+    config: Config, prepared: Prepared, out: Path, task: str, seed: int, watcher: TerminalWatcher
+) -> AllScores:
+    """The same architecture, encoder, rows, schedule and stopping rule, for one task alone."""
+    title = f"{task} alone" + (f", seed {seed}" if config.train.seeds > 1 else "")
+    folder = _seed_folder(config, out / "baselines" / task, seed)
+    own = prepared.only(task)
+    (label,) = own.preprocessor.labels
+    alone = single_task(config, task, sample_space(label.spec, label.names))
+    alone = alone.model_copy(update={"train": alone.train.model_copy(update={"seed": seed})})
+    return train_one(alone, own, folder, seed=seed, title=title, watcher=watcher)
+
+
+def _prepare(config: Config, tables: Tables, console: Console | None) -> Prepared:
+    bundle = None
+    if config.train.warm_start is not None:
+        bundle = load_bundle(config.relative_to / config.train.warm_start, allow_code=config.allow_code)
+        tables = replace(tables, roles=roles_of(bundle.preprocessor, tables.roles))
+    with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
+        bar = progress.add_task("reading the training rows", total=tables.train.rows)
+
+        def advance(rows: int) -> None:
+            progress.update(bar, advance=rows)
+
+        prepared = prepare(tables, buffer=config.train.shuffle_buffer, progress=advance)
+    if bundle is None:
+        return prepared
+    return replace(prepared, preprocessor=extended(bundle.preprocessor, prepared.preprocessor))
+
+
+def _check(config: Config, tables: Tables, console: Console | None) -> None:
+    settings = CheckSettings(
+        batch_size=config.train.batch_size,
+        balancer=config.balancer.use,
+        unscaled=[name for name, task in config.tasks.items() if task.options.get("scaling") == "none"],
+        given=[name for name, option in config.features.items() if option.kind is not None],
+    )
+    report = check_data(tables.parts, tables.labels, tables.roles, settings)
+    for problem in raise_errors([*tables.problems, *report.problems]):
+        if console is not None:
+            show_finding(problem, console)
+
+
+def _show(config: Config, tasks: Sequence[Task], rows: Mapping[str, int], result: RunResult, console: Console) -> None:
+    title = f"{config.sharing.use} + {config.balancer.use}"
+    console.print()
+    chain = build_chain(config, tasks)
+    shown = [*tasks, *(joint_tasks(chain, tasks).values() if chain is not None else ())]
+    console.print(comparison(shown, result.seeds, result.baselines, title=title, rows=rows))
+    console.print(f"run folder: {escape(str(result.path))}", highlight=False)
