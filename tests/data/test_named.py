@@ -223,6 +223,21 @@ def test_a_lost_file_is_made_again(toy: type[Toy], tmp_path: Path, monkeypatch: 
         toy().prepare()
 
 
+def test_two_processes_may_convert_at_once(toy: type[Toy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy.zip").write_bytes(packed_zip({"one.csv": ONE, "two.csv": TWO}))
+    monkeypatch.setenv("POLYTASK_DATA", str(tmp_path))
+    other: list[tuple[Path, int]] = []
+
+    class Slower(toy):  # type: ignore[valid-type, misc]
+        def convert(self, raw: Mapping[str, bytes]) -> Mapping[str, pa.Table]:
+            first = toy().prepare().train
+            other.append((first, first.stat().st_ino))
+            return super().convert(raw)  # type: ignore[no-any-return]
+
+    second = Slower().prepare().train
+    assert [(second, second.stat().st_ino)] == other, "files that another process reads are not replaced"
+
+
 def test_another_converter_makes_another_conversion(toy: type[Toy]) -> None:
     newer = type("NewerToy", (Toy,), {"converter": 2})
     assert newer().key != toy().key

@@ -186,7 +186,7 @@ class NamedDataset(ABC):
         """
         home = (cache_folder() if cache is None else cache) / "prepared"
         folder = home / f"{self.name}-{self.key}"
-        if not all((folder / f"{split}.parquet").is_file() for split in SPLITS):
+        if not _complete(folder):
             tables = self.convert(self._contents())
             try:
                 _write(tables, folder)
@@ -239,6 +239,10 @@ def _shifted(progress: Progress, before: int, total: int | None) -> Progress:
     return report
 
 
+def _complete(folder: Path) -> bool:
+    return all((folder / f"{split}.parquet").is_file() for split in SPLITS)
+
+
 def _write(tables: Mapping[str, pa.Table], folder: Path) -> None:
     """Writes all splits or none: into a folder beside, which then takes its name."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -250,5 +254,7 @@ def _write(tables: Mapping[str, pa.Table], folder: Path) -> None:
         try:
             new.replace(folder)
         except OSError:  # something is there: the same from another process, or the rest of a damaged conversion
+            if _complete(folder):
+                return  # the other process reads it by now
             for split in SPLITS:
                 (new / f"{split}.parquet").replace(folder / f"{split}.parquet")
