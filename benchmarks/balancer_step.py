@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -145,6 +146,7 @@ def torchjd(sizes: Sizes, method: str) -> Run:
     from torchjd import aggregation
     from torchjd.autojac import jac_to_grad, mtl_backward
 
+    warnings.filterwarnings("ignore", message="You are solving a parameterized problem")  # of cvxpy, in Nash-MTL
     model, (x, labels) = ModuleLists(sizes), sizes.data()
     optimizer, aggregator = torch.optim.Adam(model.parameters()), _torchjd_aggregator(aggregation, method, sizes.tasks)
     shared = list(model.experts.parameters())
