@@ -71,10 +71,27 @@ def equal_states(one: Any, other: Any) -> bool:
     return bool(one == other) or (one != one and other != other)
 
 
-@pytest.mark.parametrize("buffer", [100_000, 128], ids=["kept", "streaming"])
+@pytest.mark.parametrize(
+    ("buffer", "balancer"),
+    [
+        (100_000, {"use": "uncertainty"}),
+        (128, {"use": "uncertainty"}),
+        (100_000, {"use": "auto_lambda", "primary": ["click"]}),
+        (100_000, {"use": "gradnorm"}),
+        (100_000, {"use": "nash_mtl", "every": 4}),
+    ],
+    ids=["kept", "streaming", "learnt on held-out rows", "gradnorm", "every fourth step"],
+)
 def test_a_training_goes_on_bit_by_bit_from_any_saved_state(
-    buffer: int, tmp_path: Path, new_config: Callable[..., Config], prepared_run: Callable[..., Any], table: pa.Table
+    buffer: int,
+    balancer: dict[str, Any],
+    tmp_path: Path,
+    new_config: Callable[..., Config],
+    prepared_run: Callable[..., Any],
+    table: pa.Table,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(HARD, "balancer", balancer)
     pq.write_table(table, tmp_path / "rows.parquet", row_group_size=100)
     config = hard_config(new_config, shuffle_buffer=buffer, evaluate_every=3)
     prepared = prepared_run(config, str(tmp_path / "rows.parquet"))

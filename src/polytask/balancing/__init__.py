@@ -9,6 +9,7 @@ from polytask.balancing.ranks import Group as Group
 from polytask.balancing.ranks import sum_gradients as sum_gradients
 from polytask.balancing.scalarizers import (
     annealed,
+    auto_lambda,
     constant,
     dtp,
     dwa,
@@ -54,6 +55,7 @@ __all__ = [
     "smooth_tchebycheff",
     "go4align",
     "famo",
+    "auto_lambda",
     "mgda",
     "pcgrad",
     "gradvac",

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from polytask.balancing.interfaces import Again, Aggregator, Balancer, Place, Scalarizer, Weighting
+from polytask.balancing.interfaces import Again, Aggregator, Balancer, Place, Scalarizer, Slopes, Weighting
 from polytask.balancing.ranks import Alone, Ranks
 from polytask.balancing.rows import Rows
 from polytask.errors import Problem, UserError
@@ -153,9 +153,18 @@ class Balancing(nn.Module):
         """The losses of all processes together, 0 where absent."""
         return self._ranks.sum(torch.where(present.to(losses.device), losses.detach(), 0.0))
 
-    def after_step(self, step: Step, again: Again) -> None:
-        """To be called when the parameters have moved; see `polytask.balancing.interfaces`."""
+    def after_step(self, step: Step, again: Again, slopes: Slopes | None = None) -> None:
+        """To be called when the parameters have moved; see `polytask.balancing.interfaces`.
+
+        Raises:
+            UserError: If the balancer learns from held-out rows, and there are none.
+        """
         self.balancer.after_step(step, again)
+        if self.balancer.learns:
+            if slopes is None:
+                what = "it learns its weights on rows that the model is not trained on, and none are given"
+                raise UserError(Problem(f"balancer '{type(self.balancer).__name__}'", what, "give held_out"))
+            self.balancer.learn(step, slopes)
 
     def _scalarized(
         self, balancer: Scalarizer, parts: Sequence[Part], step: Step, scale: float

@@ -18,6 +18,10 @@ Place = Literal["representation", "last_layer", "parameters"]
 Again = Callable[[], Float[Tensor, "tasks"]]
 """The losses of the same rows under the parameters as they are now, all tasks, detached: one forward pass a call."""
 
+Slopes = Callable[[Float[Tensor, "tasks"]], Float[Tensor, "tasks"]]
+"""``slopes(p)[t] = <grad L_t, grad sum_s p_s H_s>``, with L the losses of the step's rows and H those of held-out rows,
+both under the parameters as they are now: what a small step down the gradient of L_t takes off ``sum_s p_s H_s``."""
+
 
 class _Kind(nn.Module):
     """What the three kinds have in common.
@@ -25,10 +29,12 @@ class _Kind(nn.Module):
     Attributes:
         steps: Calls of the stand-alone `backward` so far; part of the state.
         last: The step of the last such call; not part of it.
+        learns: `learn` wants rows that the model is not trained on.
     """
 
     last: Step | None = None
     steps: int = 0
+    learns: bool = False
 
     def count(self, step: Step) -> None:
         """Notes that a step was made."""
@@ -44,6 +50,9 @@ class _Kind(nn.Module):
 
     def after_step(self, step: Step, again: Again) -> None:
         """Called when the parameters have moved. ``again()`` costs a forward pass; do not call it without need."""
+
+    def learn(self, step: Step, slopes: Slopes) -> None:
+        """Called then as well, if it `learns`. ``slopes(p)`` costs a backward pass and two forward passes."""
 
 
 class Scalarizer(_Kind, ABC):

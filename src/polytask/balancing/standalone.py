@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,6 +12,7 @@ from polytask.balancing.engine import Balancing, Part
 from polytask.balancing.found import FoundTasks
 from polytask.balancing.interfaces import Again, Balancer, Place
 from polytask.balancing.ranks import Group
+from polytask.balancing.slopes import slopes
 from polytask.balancing.split import SplitTasks
 from polytask.errors import Problem, UserError
 from polytask.types import Step
@@ -91,15 +92,52 @@ def backward(
     return weights
 
 
-def after_step(balancer: Balancer | Balancing, again: Again) -> None:
-    """Tells a balancer that the optimizer has moved the parameters; for those that look at the losses then (FAMO).
+def after_step(
+    balancer: Balancer | Balancing,
+    again: Again,
+    *,
+    held_out: Callable[[], Sequence[Tensor] | Tensor] | None = None,
+    parameters: Iterable[Tensor] = (),
+) -> None:
+    """Tells a balancer that the optimizer has moved the parameters; for those that look at the model then.
 
     Args:
         balancer: After a call of `backward`.
-        again: Gives the losses of the same batch anew; only called by balancers that need them.
+        again: Gives the losses of the same batch anew, without dropout or other chance; only called by balancers that
+            need them (FAMO, Auto-Lambda).
+        held_out: Gives the losses of rows that the model is not trained on; for balancers that learn (Auto-Lambda).
+        parameters: The model's, with ``held_out``.
+
+    Raises:
+        UserError: If `backward` was not called before, or if the balancer learns and ``held_out`` is not given.
+
+    Example:
+        >>> import torch
+        >>> from polytask.balancing import after_step, auto_lambda, backward
+        >>> model, balancer = torch.nn.Linear(2, 2), auto_lambda(2, primary=[0])
+        >>> optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        >>> losses = lambda x: list(model(x).square().mean(0))
+        >>> weights = backward(losses(torch.ones(8, 2)), balancer)
+        >>> optimizer.step()
+        >>> after_step(
+        ...     balancer,
+        ...     lambda: torch.stack(losses(torch.ones(8, 2))),
+        ...     held_out=lambda: losses(torch.eye(2)),
+        ...     parameters=model.parameters(),
+        ... )
     """
-    one = balancer.balancer if isinstance(balancer, Balancing) else balancer
-    if one.last is None:
+    engine = balancer if isinstance(balancer, Balancing) else Balancing(balancer, 0)
+    if (last := engine.balancer.last) is None:
         raise UserError(Problem("after_step", "no backward pass was made before", "call it after `backward`"))
+    leaves = [parameter for parameter in parameters if parameter.requires_grad]
+
+    def weighted(weights: Tensor) -> Tensor:
+        assert held_out is not None
+        losses = held_out()
+        stacked = losses if isinstance(losses, Tensor) else torch.stack(list(losses))
+        return (weights.to(stacked) * stacked)[weights.to(stacked.device) != 0].sum()
+
     with torch.no_grad():
-        one.after_step(one.last, again)
+        engine.after_step(
+            last, again, None if held_out is None else lambda weights: slopes(weights, weighted, again, leaves)
+        )

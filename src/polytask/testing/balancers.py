@@ -92,7 +92,9 @@ def check_state_round_trip(build: Callable[[int], Balancer], gradients: Float[Te
     def go(one: Balancer, number: int) -> Tensor:
         scaled = gradients * (1.0 + 0.1 * number)
         answer = answer_of(one, scaled, number=number)
-        one.after_step(step_of(scaled, present, number), lambda: step_of(0.9 * scaled, present, number).losses)
+        step = step_of(scaled, present, number)
+        one.after_step(step, lambda: step_of(0.9 * scaled, present, number).losses)
+        one.learn(step, lambda weights: scaled @ (weights.to(scaled) @ scaled))
         return answer
 
     for number in range(3):

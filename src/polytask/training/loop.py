@@ -21,7 +21,7 @@ from polytask.model import Model
 from polytask.tasks import Task
 from polytask.training.checkpoint import random_state, set_random_state
 from polytask.training.optimization import Optimization
-from polytask.training.step import StepRecord, losses_again, train_step
+from polytask.training.step import StepRecord, held_out_slopes, losses_again, train_step
 from polytask.types import Batch
 
 EVALUATION_ROWS = 8_192
@@ -90,7 +90,8 @@ class Training:
         self._without_gain, self._owes_evaluation = 0, False
         self._skipped, self._share, self._kpi_names = 0, share, kpis or {}
         self._kpis: Tensor | None = None
-        self._position = Position()
+        self._position, self._held_out_position = Position(), Position()
+        self._held_out: Iterator[tuple[Position, Batch]] | None = None
         self._device = next(model.parameters()).device
         self._optimization = Optimization(model, balancer, config, steps=self.steps)
 
@@ -143,9 +144,20 @@ class Training:
         self._skipped = 0
         share = self._optimization.step(self.step, seen.present)
         again = partial(losses_again, self.model, micro, number=self.step, seed=self._seed, precision=precision)
-        self.balancer.after_step(seen, again)
+        slopes = held_out_slopes(
+            self.model, micro, self._next_held_out, number=self.step, seed=self._seed, precision=precision
+        )
+        self.balancer.after_step(seen, again, slopes)
         known = torch.where(seen.present.to(losses.device), losses, math.nan)
         return StepRecord(self.step + 1, epoch, len(batch), tuple(known.tolist()), tuple(weights.tolist()), share)
+
+    def _next_held_out(self) -> Batch:
+        """Validation rows, for balancers that learn their weights on rows that the model is not trained on."""
+        if self._held_out is None:
+            start = self._held_out_position
+            self._held_out = self._validation.shuffled(self._config.batch_size, seed=self._seed, start=start)
+        self._held_out_position, batch = next(self._held_out)
+        return batch.to(self._device)
 
     def _pieces(self, batch: Batch) -> list[Batch]:
         """The micro-batches of a step; gradients are compared on the first one where that is to be a part only."""
@@ -181,6 +193,7 @@ class Training:
             "random": random_state(),
             "step": self.step,
             "position": [self._position.epoch, self._position.batch],
+            "held_out": [self._held_out_position.epoch, self._held_out_position.batch],
             "best": [self.best_score, self.best_step, self._without_gain],
             "owes_evaluation": self._owes_evaluation,
             "skipped": self._skipped,
@@ -195,6 +208,7 @@ class Training:
         set_random_state(state["random"])
         self.step = state["step"]
         self._position = Position(*state["position"])
+        self._held_out_position, self._held_out = Position(*state["held_out"]), None
         self.best_score, self.best_step, self._without_gain = state["best"]
         self._owes_evaluation, self._skipped = state["owes_evaluation"], state["skipped"]
         self._kpis = None if state["kpis"] is None else torch.tensor(state["kpis"])

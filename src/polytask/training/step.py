@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from polytask.balancing.engine import Balancing, NonFiniteError, Part
-from polytask.balancing.interfaces import Balancer
+from polytask.balancing.interfaces import Balancer, Slopes
+from polytask.balancing.slopes import slopes
 from polytask.balancing.split import SplitTasks
 from polytask.errors import Problem
 from polytask.model import Model
@@ -150,6 +152,44 @@ def losses_again(
     chance = np.random.default_rng([seed, number])
     micro = [(batch, targets(model, batch, chance)) for batch in batches]
     return torch.stack(task_losses(model, micro, precision)[0]).sum(0)
+
+
+def held_out_slopes(
+    model: Model,
+    batches: Sequence[Batch],
+    held_out: Callable[[], Batch],
+    *,
+    number: int,
+    seed: int,
+    precision: AbstractContextManager[None] | None = None,
+) -> Slopes:
+    """What `polytask.balancing.interfaces.Slopes` is of step ``number``; without dropout.
+
+    Args:
+        model: When its parameters have moved.
+        batches: The micro-batches of the step.
+        held_out: Gives other rows; one call per use.
+        number: Of the step.
+        seed: Of the run.
+        precision: See `train_step`.
+    """
+
+    def weighted(weights: Float[Tensor, "tasks"]) -> Float[Tensor, ""]:
+        batch = held_out()
+        losses, _, _ = task_losses(model, [(batch, targets(model, batch))], precision)
+        return (weights.to(losses[0]) * losses[0]).sum()
+
+    def found(weights: Float[Tensor, "tasks"]) -> Float[Tensor, "tasks"]:
+        parameters = [one for one in model.parameters() if one.requires_grad]
+        training = model.training
+        model.eval()
+        try:
+            again = partial(losses_again, model, batches, number=number, seed=seed, precision=precision)
+            return slopes(weights, weighted, again, parameters)
+        finally:
+            model.train(training)
+
+    return found
 
 
 def _refuse_non_finite(model: Model, step: Step) -> None:

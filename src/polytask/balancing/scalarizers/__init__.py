@@ -1,6 +1,7 @@
 """Balancers that look at losses only."""
 
 from polytask.balancing.scalarizers.annealed import annealed
+from polytask.balancing.scalarizers.auto_lambda import auto_lambda
 from polytask.balancing.scalarizers.constant import constant
 from polytask.balancing.scalarizers.dtp import dtp
 from polytask.balancing.scalarizers.dwa import dwa
@@ -28,4 +29,5 @@ __all__ = [
     "smooth_tchebycheff",
     "go4align",
     "famo",
+    "auto_lambda",
 ]

@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
+from polytask.balancing.adam import TaskAdam
 from polytask.balancing.interfaces import Again, Scalarizer
 from polytask.balancing.scalarizers.options import limits
 from polytask.balancing.scalarizers.positive import FLOOR, logarithms, refuse_negative
 from polytask.errors import UserError
 from polytask.types import Step
 
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
-
 
 class FAMO(Scalarizer):
     """``L = c sum_t z_t log L_t``, ``z = softmax(w)``, ``c = 1 / sum_t (z_t / L_t)``.
-
-    All that Adam remembers of ``w`` lies in buffers, so that the state of the balancer is all there is to save.
 
     Args:
         tasks: How many.
@@ -31,15 +27,12 @@ class FAMO(Scalarizer):
     """
 
     logits: Float[Tensor, "tasks"]
-    first: Float[Tensor, "tasks"]
-    second: Float[Tensor, "tasks"]
-    moves: Float[Tensor, "tasks"]
 
     def __init__(self, tasks: int, learning_rate: float, decay: float, names: Sequence[str]) -> None:
         super().__init__()
-        self._learning_rate, self._decay, self._names = learning_rate, decay, tuple(names)
-        for buffer in ("logits", "first", "second", "moves"):
-            self.register_buffer(buffer, torch.zeros(tasks))
+        self._names = tuple(names)
+        self.register_buffer("logits", torch.zeros(tasks))
+        self.adam = TaskAdam(tasks, learning_rate, decay=decay)
 
     def forward(self, losses: Float[Tensor, "present"], step: Step, /) -> Float[Tensor, ""]:
         """The weighted sum of logarithms; it can be negative."""
@@ -60,18 +53,7 @@ class FAMO(Scalarizer):
         refuse_negative(after, step, self._names, "famo")
         delta = (logarithms(before) - logarithms(after)).to(self.logits)
         z = torch.softmax(self.logits[present], 0)
-        self._adam(z * (delta - (z * delta).sum()), present)
-
-    def _adam(self, gradient: Float[Tensor, "present"], present: Bool[Tensor, "tasks"]) -> None:
-        """One step of `torch.optim.Adam`, of the present tasks only; every task counts its own steps."""
-        gradient = gradient + self._decay * self.logits[present]
-        fast, slow = BETAS
-        self.moves[present] += 1
-        self.first[present] = fast * self.first[present] + (1 - fast) * gradient
-        self.second[present] = slow * self.second[present] + (1 - slow) * gradient**2
-        mean = self.first[present] / (1 - fast ** self.moves[present])
-        size = (self.second[present] / (1 - slow ** self.moves[present])).sqrt()
-        self.logits[present] -= self._learning_rate * mean / (size + EPSILON)
+        self.adam.move(self.logits, z * (delta - (z * delta).sum()), present)
 
 
 def famo(

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from polytask.balancing.adam import TaskAdam
 from polytask.balancing.interfaces import Place, Weighting
 from polytask.balancing.scalarizers.options import limits, per_task
 from polytask.balancing.scalarizers.positive import refuse_negative
@@ -17,16 +18,12 @@ from polytask.types import Step
 
 Form = Literal["paper", "softmax"]
 
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
 LEAST = 1e-4
 """Weights are kept from this on: a step of Adam can take a small one below 0."""
 
 
 class GradNorm(Weighting):
     """Learns weights with which all tasks train at similar rates.
-
-    All that Adam remembers of them lies in buffers, so that the state of the balancer is all there is to save.
 
     Args:
         initial: ``L_t(0)``, NaN where it is to be the first loss.
@@ -41,9 +38,6 @@ class GradNorm(Weighting):
 
     weights: Float[Tensor, "tasks"]
     initial: Float[Tensor, "tasks"]
-    first: Float[Tensor, "tasks"]
-    second: Float[Tensor, "tasks"]
-    moves: Float[Tensor, "tasks"]
 
     def __init__(
         self,
@@ -55,14 +49,13 @@ class GradNorm(Weighting):
         names: Sequence[str],
     ) -> None:
         super().__init__()
-        self._alpha, self._learning_rate, self._form, self._names = alpha, learning_rate, form, tuple(names)
+        self._alpha, self._form, self._names = alpha, form, tuple(names)
         self.whole_loss = heads
         # in double precision: the squares of gradients that Adam remembers can be very large
         initial = initial.to(torch.float64)
         self.register_buffer("initial", initial)
         self.register_buffer("weights", torch.ones_like(initial) if form == "paper" else torch.zeros_like(initial))
-        for buffer in ("first", "second", "moves"):
-            self.register_buffer(buffer, torch.zeros_like(initial))
+        self.adam = TaskAdam(len(initial), learning_rate, dtype=torch.float64)
 
     @torch.no_grad()
     def forward(self, gramian: Float[Tensor, "present present"], step: Step, /) -> Float[Tensor, "present"]:
@@ -98,20 +91,10 @@ class GradNorm(Weighting):
         slopes = norms * torch.sign(lengths - lengths.mean() * rates**self._alpha)
         if self._form == "softmax":
             slopes = weights * (slopes - (weights * slopes).mean())
-        self._adam(slopes, present)
+        self.adam.move(self.weights, slopes, present)
         if self._form == "paper":
             held = self.weights[present].clamp_min(LEAST)
             self.weights[present] = len(held) * held / held.sum()
-
-    def _adam(self, gradient: Float[Tensor, "present"], present: Bool[Tensor, "tasks"]) -> None:
-        """One step of `torch.optim.Adam`, of the present tasks only; every task counts its own steps."""
-        fast, slow = BETAS
-        self.moves[present] += 1
-        self.first[present] = fast * self.first[present] + (1 - fast) * gradient
-        self.second[present] = slow * self.second[present] + (1 - slow) * gradient**2
-        mean = self.first[present] / (1 - fast ** self.moves[present])
-        size = (self.second[present] / (1 - slow ** self.moves[present])).sqrt()
-        self.weights[present] -= self._learning_rate * mean / (size + EPSILON)
 
 
 def gradnorm(
