@@ -19,7 +19,7 @@ def generator(seed: int, step: Step) -> np.random.Generator:
     Example:
         >>> import torch
         >>> step = Step(3, 0, torch.ones(2, dtype=torch.bool), torch.ones(2))
-        >>> generator(0, step).integers(100) == generator(0, step).integers(100)
+        >>> bool(generator(0, step).integers(100) == generator(0, step).integers(100))
         True
     """
     return np.random.default_rng([seed, step.number, _OF_BALANCERS])

@@ -68,7 +68,7 @@ def backward(
         >>> features = trunk(torch.ones(5, 4)).tanh()
         >>> weights = backward([head(features).square().mean() for head in heads], mgda())
         >>> weights.shape, trunk.weight.grad.shape
-        (torch.Size([2]), torch.Size([4, 3]))
+        (torch.Size([2]), torch.Size([3, 4]))
     """
     if rows is not None and shared is not None:
         raise UserError(Problem("rows and shared", "both are given", "give `rows` for a tensor with one row per task"))
