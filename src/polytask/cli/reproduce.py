@@ -28,7 +28,7 @@ def reproduce(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what DIR holds.")] = False,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes of one thread (ma-2018-census).")
+        int | None, typer.Option("--workers", min=1, help="Processes of one thread, in place of threads.")
     ] = None,
 ) -> None:
     """Run a published experiment, evaluate the paper's claims, and draw its figures.
@@ -41,6 +41,8 @@ def reproduce(
       polytask reproduce ma-2018-mmoe --out runs/ma-2018-mmoe
 
       polytask reproduce ma-2018-census --out runs/ma-2018-census --workers 2
+
+      polytask reproduce sener-2018-mgda --out runs/sener-2018-mgda --workers 2
     """
     from polytask.errors import Problem, UserError
     from polytask.reproduce import find, shipped
@@ -57,12 +59,12 @@ def reproduce(
     folder = find(experiment)
     if out is None:
         raise UserError(Problem("--out", "missing", f"name the folder to write: --out runs/{folder.resolve().name}"))
-    census = program(folder) == "ma-2018-census"
-    if (threads if census else workers) is not None:
-        given, other = ("--threads", "--workers") if census else ("--workers", "--threads")
+    in_processes = {"ma-2018-census": _census, "sener-2018-mgda": _sener}.get(program(folder))
+    if (threads if in_processes else workers) is not None:
+        given, other = ("--threads", "--workers") if in_processes else ("--workers", "--threads")
         raise UserError(Problem(given, "this experiment does not take it", f"use {other}"))
-    if census:
-        _census(folder, out, quick=quick, resume=resume, workers=workers or 1, target=target)
+    if in_processes:
+        in_processes(folder, out, quick=quick, resume=resume, workers=workers or 1, target=target)
         return
     try:
         result = run(folder, out, quick=quick, resume=resume, threads=threads, console=target)
@@ -89,6 +91,21 @@ def _census(folder: Path, out: Path, *, quick: bool, resume: bool, workers: int,
     if quick:
         target.print("[yellow]--quick: the numbers mean nothing, they show that everything runs[/yellow]")
     target.print(f"results and figure in {out}", soft_wrap=True, markup=False)
+
+
+def _sener(folder: Path, out: Path, *, quick: bool, resume: bool, workers: int, target: Console) -> None:
+    from polytask.cli.sener import show_sener
+    from polytask.reproduce.sener import reproduce_sener
+
+    try:
+        result = reproduce_sener(folder, out, quick=quick, resume=resume, workers=workers, console=target)
+    except KeyboardInterrupt:
+        target.print("interrupted; the same command with --resume goes on after the last finished training")
+        raise
+    show_sener(result, target)
+    if quick:
+        target.print("[yellow]--quick: the numbers mean nothing, they show that everything runs[/yellow]")
+    target.print(f"results, tables and figure in {out}", soft_wrap=True, markup=False)
 
 
 def _show(result: Reproduction, target: Console) -> None:
