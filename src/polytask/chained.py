@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from polytask.chains import Chain, ChainMethod, joint_name, with_joints
@@ -54,6 +54,15 @@ class Chained(nn.Module):
     def with_joints(self, batch: Batch) -> Batch:
         """The batch with joint labels beside the tasks' own."""
         return with_joints(self.chain, batch)
+
+    def reads(self, tasks: int) -> Bool[Tensor, "tasks tasks"] | None:
+        """Which rows of the representation every loss of the model reads; None: its own only."""
+        if not self.method.crosses:
+            return None
+        found = torch.eye(tasks, dtype=torch.bool)
+        index = self.index.cpu()
+        found[index.unsqueeze(1), index] = self.chain.path
+        return found
 
     def loss_name(self, task: TaskName) -> TaskName:
         """Under which name a task finds the labels that it is trained on."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from polytask.chained import Chained
@@ -102,6 +102,11 @@ class Model(nn.Module):
     def loss_names(self) -> list[TaskName]:
         """Under which name every task finds the labels that it is trained on; see `with_joints`."""
         return [task.name if self.chain is None else self.chain.loss_name(task.name) for task in self.tasks]
+
+    @property
+    def reads(self) -> Bool[Tensor, "tasks tasks"] | None:
+        """``reads[t, r]``: the loss of task t reads row r of the representation; None: every one its own only."""
+        return None if self.chain is None else self.chain.reads(len(self.tasks))
 
     @property
     def joints(self) -> Mapping[TaskName, Task]:

@@ -119,14 +119,10 @@ def test_a_baseline_keeps_the_sample_space(run_of: Callable[..., RunResult], log
     assert polytask.evaluate(alone, str(log.test)).keys() == {"share"}
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "plain"])
-def test_balancers_of_gradients_are_refused_before_training(name: str, run_of: Callable[..., RunResult]) -> None:
-    with pytest.raises(UserError, match=r"balancer: 'mgda' compares .* chain.use .*choose a balancer of losses"):
-        run_of(name, "balancer.use=mgda")
-
-
-def test_conditional_losses_go_with_every_balancer(run_of: Callable[..., RunResult]) -> None:
-    run = run_of("plain", "balancer.use=mgda", "train.epochs=1")
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("at", ["representation", "last_layer", "parameters"])
+def test_every_method_goes_with_balancers_of_gradients(name: str, at: str, run_of: Callable[..., RunResult]) -> None:
+    run = run_of(name, "balancer.use=upgrad", f"balancer.at={at}", "train.epochs=1", "train.micro_batches=2")
     assert "share_joint" in run.scores["test"]
 
 

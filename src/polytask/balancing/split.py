@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Bool, Float
@@ -57,12 +58,7 @@ class SplitTasks:
 
     def gramian(self) -> Float[Tensor, "tasks tasks"] | None:
         """Inner products of the tasks' gradients at the cut; None if nothing is shared."""
-        if self._gradient is None:
-            return None
-        if self._cut is not None:
-            return self._cut.gramian(self._gradient)
-        flat = precise(self._gradient).flatten(1)
-        return flat @ flat.T
+        return None if self._gradient is None else self._products(self._gradient)
 
     def rows(self, present: Bool[Tensor, "tasks"], at: Sequence[Tensor] | None = None) -> Rows:
         """Every task's gradient at the leaves below the representation: one pass per task.
@@ -73,7 +69,7 @@ class SplitTasks:
         sources = leaves([self._value]) if at is None else list(at)
         if self._gradient is None:
             return Rows([], [], [])
-        own = self._under(torch.zeros(len(self._gradient)), sources)
+        own = self._private(sources)
         shared = [at_zeros(grad) for grad in own]
         wanted = [number for number, kept in enumerate(shared) if kept is not False]
         found = Collector(len(sources), int(present.sum()))
@@ -87,9 +83,8 @@ class SplitTasks:
 
     def push(self, weights: Float[Tensor, "tasks"], *, retain_graph: bool = False) -> None:
         """One pass through what is shared, with every task's weight; private leaves there get their own gradient."""
-        if self._gradient is None:
-            return
-        self._with(weights, lambda down: self._value.backward(down, retain_graph=retain_graph))  # type: ignore[no-untyped-call]
+        if self._gradient is not None:
+            self._push(self._gradient, weights, retain_graph)
 
     def push_losses(self, weights: Float[Tensor, "tasks"]) -> None:
         """One ordinary pass of the weighted losses, heads included."""
@@ -99,41 +94,67 @@ class SplitTasks:
         """The shared leaves with the fewest operations between them and the representation."""
         return last_layer(self._value, {} if self._cut is None else self._cut.entries())
 
+    def _products(self, gradient: Float[Tensor, "tasks *rest"]) -> Float[Tensor, "tasks tasks"]:
+        """Inner products of what the rows of ``gradient`` send to what is shared."""
+        if self._cut is not None:
+            return self._cut.gramian(gradient)
+        flat = precise(gradient).flatten(1)
+        return flat @ flat.T
+
+    def _private(self, sources: Sequence[Tensor]) -> list[Tensor | None]:
+        """What ``sources`` receive through private paths."""
+        assert self._gradient is not None
+        return self._under(self._gradient, torch.zeros(len(self._gradient)), sources)
+
     def _alone(self, task: int, sources: Sequence[Tensor]) -> list[Tensor | None]:
         """The gradients of one task at ``sources``, private paths included."""
         assert self._gradient is not None
-        if not sources:
-            return []
         alone = torch.zeros_like(self._gradient)
         alone[task] = self._gradient[task]
+        return self._below(alone, sources, only=task)
+
+    def _below(
+        self, gradient: Float[Tensor, "tasks *rest"], sources: Sequence[Tensor], only: int | None
+    ) -> list[Tensor | None]:
+        """Gradients at ``sources`` as autograd has them; ``only``: the one row that is not 0."""
+        if not sources:
+            return []
         if self._cut is not None:
-            self._cut.only = task
+            self._cut.only = only
         try:
-            return list(torch.autograd.grad(self._value, list(sources), alone, retain_graph=True, allow_unused=True))
+            return list(torch.autograd.grad(self._value, list(sources), gradient, retain_graph=True, allow_unused=True))
         finally:
             if self._cut is not None:
                 self._cut.only = None
 
-    def _under(self, weights: Tensor, sources: Sequence[Tensor]) -> list[Tensor | None]:
-        """The gradients at ``sources`` under weights."""
+    def _under(
+        self, gradient: Float[Tensor, "tasks *rest"], weights: Float[Tensor, "tasks"], sources: Sequence[Tensor]
+    ) -> list[Tensor | None]:
+        """The gradients at ``sources`` under weights of the rows."""
         if not sources:
             return []
-        return self._with(
-            weights,
-            lambda down: list(
-                torch.autograd.grad(self._value, list(sources), down, retain_graph=True, allow_unused=True)
-            ),
-        )
+        with self._weighted(gradient, weights) as down:
+            return list(torch.autograd.grad(self._value, list(sources), down, retain_graph=True, allow_unused=True))
 
-    def _with(self, weights: Tensor, go: Callable[[Tensor], list[Tensor | None] | None]) -> list[Tensor | None]:
-        assert self._gradient is not None
-        weights = weights.to(self._gradient.device, torch.promote_types(weights.dtype, self._gradient.dtype))
+    def _push(
+        self, gradient: Float[Tensor, "tasks *rest"], weights: Float[Tensor, "tasks"], retain_graph: bool
+    ) -> None:
+        """Adds to ``.grad`` of what lies below, under weights of the rows."""
+        with self._weighted(gradient, weights) as down:
+            self._value.backward(down, retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _weighted(
+        self, gradient: Float[Tensor, "tasks *rest"], weights: Float[Tensor, "tasks"]
+    ) -> Iterator[Float[Tensor, "tasks *rest"]]:
+        """What to send down while the cut applies the weights where something shared begins."""
+        weights = weights.to(gradient.device, torch.promote_types(weights.dtype, gradient.dtype))
         if self._cut is None:
-            scale = weights.to(self._gradient.dtype).view(-1, *(1 for _ in self._gradient.shape[1:]))
-            return go(self._gradient * scale) or []
-        self._cut.weights = weights.to(precise(self._gradient).dtype)
+            yield gradient * weights.to(gradient.dtype).view(-1, *(1 for _ in gradient.shape[1:]))
+            return
+        self._cut.weights = weights.to(precise(gradient).dtype)
         try:
-            return go(self._gradient) or []
+            yield gradient
         finally:
             self._cut.weights = None
 

@@ -22,8 +22,7 @@ class ChainMethod(nn.Module, ABC):
     Attributes:
         joint: The loss space. True: all rows where the joint label is known, and the labels are joint ones. False: the
             rows of the task itself, where its parent happened.
-        crosses: Whether a loss depends on the representation of another task. Gradients at the representation are then
-            not those of single tasks, and balancers of gradients are refused.
+        crosses: Whether a loss depends on the representations of all tasks of its path, not of its own task alone.
         joint_heads: Whether a head gives the joint probability; else that given that the parent happened.
     """
 

@@ -129,7 +129,6 @@ def new_training(
                 tell(problem)
     model.to(device)
     balancer = build_balancer(config, model).to(device)
-    _refuse_chained(config, model, balancer)
     if config.train.compile:
         # not the encoder: the compiler has no sparse gradients; not sharing where its doors are needed
         whole = isinstance(balancer.balancer, Scalarizer)
@@ -158,18 +157,6 @@ def kpi_names(config: Config, model: Model, groups: Mapping[str, str]) -> dict[s
             problems.append(Problem(f"tasks.{name}.kpi", what, f"choose one of {', '.join(fitting)}"))
     raise_errors(problems)
     return named
-
-
-def _refuse_chained(config: Config, model: Model, balancing: Balancing) -> None:
-    crosses = model.chain is not None and model.chain.method.crosses
-    if crosses and not isinstance(balancing.balancer, Scalarizer):
-        chain = "plain" if config.chain is None else config.chain.use
-        what = (
-            f"'{config.balancer.use}' compares the gradients of single tasks at the representation, but with "
-            f"chain.use = '{chain}' a task's loss reads that of other tasks as well"
-        )
-        remedy = 'choose a balancer of losses, as "equal" or "uncertainty", or chain.use = "plain"'
-        raise UserError(Problem("balancer", what, remedy))
 
 
 def build_balancer(config: Config, model: Model) -> Balancing:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from polytask.balancing.across import AcrossTasks
 from polytask.balancing.engine import Balancing, NonFiniteError, Part
 from polytask.balancing.interfaces import Balancer, Slopes
 from polytask.balancing.slopes import slopes
@@ -129,7 +130,7 @@ def train_step(
     _refuse_non_finite(model, step)
     parts = [
         Part(
-            SplitTasks(loss, made.value, made.cut),
+            _tasks(model, loss, made),
             (target.weights > 0).any(1).cpu() if len(micro) > 1 else None,
             None if made.penalty is None else made.penalty / len(micro),
         )
@@ -137,6 +138,13 @@ def train_step(
     ]
     balancing = balancer if isinstance(balancer, Balancing) else Balancing(balancer, len(model.tasks))
     return step.losses, balancing.backward(parts, step), step
+
+
+def _tasks(model: Model, losses: Float[Tensor, "tasks"], made: Representation) -> SplitTasks:
+    reads = model.reads
+    if reads is None:
+        return SplitTasks(losses, made.value, made.cut)
+    return AcrossTasks(losses, made.value, made.cut, reads)
 
 
 @torch.no_grad()
