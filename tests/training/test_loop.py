@@ -215,3 +215,12 @@ def test_a_compiled_model_learns_the_same(new_run: Callable[..., Training]) -> N
         torch.compiler.reset()
     for plain, compiled_losses in zip(*found, strict=True):
         assert compiled_losses == pytest.approx(plain, rel=1e-4)
+
+
+def test_what_a_balancer_draws_follows_the_seed_of_the_run(new_run: Callable[..., Training]) -> None:
+    def drawn(seed: int, **balancer: Any) -> list[tuple[float, ...]]:
+        run = new_run(seed=seed, balancer={"use": "random_weights", **balancer}, train={"steps": 2})
+        return [record.weights for record in run if isinstance(record, StepRecord)]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+    assert drawn(1, seed=5) == drawn(2, seed=5)

@@ -128,7 +128,7 @@ def new_training(
             else:
                 tell(problem)
     model.to(device)
-    balancer = build_balancer(config, model).to(device)
+    balancer = build_balancer(config, model, seed).to(device)
     if config.train.compile:
         # not the encoder: the compiler has no sparse gradients; not sharing where its doors are needed
         whole = isinstance(balancer.balancer, Scalarizer)
@@ -159,8 +159,8 @@ def kpi_names(config: Config, model: Model, groups: Mapping[str, str]) -> dict[s
     return named
 
 
-def build_balancer(config: Config, model: Model) -> Balancing:
-    """The balancer of a configuration, told of the tasks what it asks for."""
+def build_balancer(config: Config, model: Model, seed: int = 0) -> Balancing:
+    """The balancer of a configuration, told of the tasks what it asks for; one that draws has the seed of the run."""
     known = {
         "tasks": len(model.tasks),
         "names": [task.name for task in model.tasks],
@@ -169,7 +169,8 @@ def build_balancer(config: Config, model: Model) -> Balancing:
     builder, options = resolve(
         "polytask.balancing", config.balancer, path="balancer", provided=set(known), allow_code=config.allow_code
     )
-    balancer: Balancer = builder(**asked_for(builder, known), **options)
+    given = {**asked_for(builder, {**known, "seed": seed}), **options}
+    balancer: Balancer = builder(**given)
     chosen, measured = config.balancer, 1 if config.balancer.share < 1.0 else None
     return Balancing(balancer, len(model.tasks), at=chosen.at, every=chosen.every, measured=measured)
 

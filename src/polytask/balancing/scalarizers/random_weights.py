@@ -52,6 +52,7 @@ def random_weights(*, seed: int = 0, total: Total = "tasks") -> Scalarizer:
 
     Args:
         seed: Decides the draws, together with the number of the step alone: a resumed run draws as an unbroken one.
+            The trainer gives the seed of the run.
         total: Sum of the weights: ``tasks`` for the number of present tasks, or ``one``.
 
     Raises:

@@ -99,6 +99,7 @@ def gradvac(tasks: int, *, beta: float = 0.01, seed: int = 0) -> Weighting:
         tasks: Number of tasks; the trainer gives it.
         beta: Weight of a new cosine, from 0 to 1.
         seed: Decides the orders, together with the number of the step alone: a resumed run draws as an unbroken one.
+            The trainer gives the seed of the run.
 
     Raises:
         UserError: If ``beta`` is out of range.

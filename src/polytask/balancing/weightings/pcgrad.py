@@ -71,6 +71,7 @@ def pcgrad(*, reduction: Reduction = "sum", seed: int = 0) -> Weighting:
     Args:
         reduction: ``sum``, or ``mean``.
         seed: Decides the orders, together with the number of the step alone: a resumed run draws as an unbroken one.
+            The trainer gives the seed of the run.
 
     Raises:
         UserError: If ``reduction`` is unknown.
