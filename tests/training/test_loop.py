@@ -218,8 +218,8 @@ def test_a_compiled_model_learns_the_same(new_run: Callable[..., Training]) -> N
 
 
 def test_what_a_balancer_draws_follows_the_seed_of_the_run(new_run: Callable[..., Training]) -> None:
-    def drawn(seed: int, **balancer: Any) -> list[tuple[float, ...]]:
-        run = new_run(seed=seed, balancer={"use": "random_weights", **balancer}, train={"steps": 2})
+    def drawn(run_seed: int, **balancer: Any) -> list[tuple[float, ...]]:
+        run = new_run(seed=run_seed, balancer={"use": "random_weights", **balancer}, train={"steps": 2})
         return [record.weights for record in run if isinstance(record, StepRecord)]
 
     assert drawn(1) == drawn(1) != drawn(2)
