@@ -84,6 +84,7 @@ class Balancing(nn.Module):
     """
 
     remembered: Float[Tensor, "tasks"]
+    ranks: Ranks
 
     def __init__(
         self,
@@ -100,7 +101,7 @@ class Balancing(nn.Module):
         self.balancer = balancer
         self.at: Place = at or (balancer.place if isinstance(balancer, Weighting) else "representation")
         self._shared = None if shared is None else list(shared)
-        self._every, self._measured, self._ranks = every, measured, ranks or Alone()
+        self._every, self._measured, self.ranks = every, measured, ranks or Alone()
         self.register_buffer("remembered", torch.full((tasks,), torch.nan))
         self._check(at)
 
@@ -151,15 +152,20 @@ class Balancing(nn.Module):
 
     def total(self, losses: Float[Tensor, "tasks"], present: Bool[Tensor, "tasks"]) -> Float[Tensor, "tasks"]:
         """The losses of all processes together, 0 where absent."""
-        return self._ranks.sum(torch.where(present.to(losses.device), losses.detach(), 0.0))
+        return self.ranks.sum(torch.where(present.to(losses.device), losses.detach(), 0.0))
 
     def after_step(self, step: Step, again: Again, slopes: Slopes | None = None) -> None:
         """To be called when the parameters have moved; see `polytask.balancing.interfaces`.
 
+        Args:
+            step: As `backward` had it.
+            again: The losses of this process's rows.
+            slopes: Of the losses of all processes together.
+
         Raises:
             UserError: If the balancer learns from held-out rows, and there are none.
         """
-        self.balancer.after_step(step, again)
+        self.balancer.after_step(step, lambda: self.ranks.sum(again()))
         if self.balancer.learns:
             if slopes is None:
                 what = "it learns its weights on rows that the model is not trained on, and none are given"
@@ -174,9 +180,9 @@ class Balancing(nn.Module):
         weights = torch.zeros_like(step.losses)
         leaf = step.losses.detach()[present].requires_grad_()
         # the learnt weights of a balancer are the same on all ranks: gradients are summed over these afterwards
-        (balancer(leaf, step) * (scale / self._ranks.size)).backward()
+        (balancer(leaf, step) * (scale / self.ranks.size)).backward()
         if leaf.grad is not None:
-            weights[present] = leaf.grad * self._ranks.size
+            weights[present] = leaf.grad * self.ranks.size
         for part in parts:
             part.tasks.push_losses(weights)
         return weights / scale
@@ -232,10 +238,10 @@ class Balancing(nn.Module):
         if self.at == "representation":
             _refuse_apart(parts, step, type(self.balancer).__name__)
             found = [made for part in parts if (made := part.tasks.gramian()) is not None]
-            return (self._ranks.sum(sum(found[1:], found[0])) if found else None), None
+            return (self.ranks.sum(sum(found[1:], found[0])) if found else None), None
         rows = self._rows(parts, step, where=self.at)
         products, kept = (
-            rows.over(self._ranks, int(step.present.sum())).gramian(),
+            rows.over(self.ranks, int(step.present.sum())).gramian(),
             rows if self.at == "parameters" else None,
         )
         if products is None:
@@ -262,13 +268,13 @@ class Balancing(nn.Module):
             part.tasks.through_heads(_within(part, step), scale=scale, fill=True)
         local = self._rows(parts, step, where="parameters")
         count = int(step.present.sum())
-        directions = local.over(self._ranks, count).directions(
+        directions = local.over(self.ranks, count).directions(
             lambda jacobian: balancer(jacobian / scale, step),
             count,
             (lambda: balancer.row_weights(step)) if balancer.keeps_history else None,
         )
         # gradients are summed over ranks afterwards, and every rank has the whole direction
-        share = scale / self._ranks.size
+        share = scale / self.ranks.size
         local.add([None if direction is None else direction * share for direction in directions])
         return torch.full_like(step.losses, torch.nan)
 

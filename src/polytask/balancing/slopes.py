@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polytask.balancing.interfaces import Again
+from polytask.balancing.ranks import Alone, Ranks
 
 REACH = 0.01
 """Length of the move in the parameters, as published."""
@@ -20,6 +21,7 @@ def slopes(
     held_out: Callable[[Float[Tensor, "tasks"]], Float[Tensor, ""]],
     again: Again,
     parameters: Sequence[Tensor],
+    ranks: Ranks | None = None,
 ) -> Float[Tensor, "tasks"]:
     """``<grad L_t, v>`` with ``v = grad held_out(weights)``, for all t, by central differences.
 
@@ -33,10 +35,12 @@ def slopes(
         held_out: The weighted sum of these, with its graph.
         again: The losses L of the step's rows, without chance.
         parameters: What the losses depend on.
+        ranks: The processes that share the rows.
     """
+    ranks = ranks or Alone()
     with torch.enable_grad():
         gradients = torch.autograd.grad(held_out(weights), parameters, allow_unused=True)
-    moved = [(one, grad) for one, grad in zip(parameters, gradients, strict=True) if grad is not None]
+    moved = [(one, ranks.sum(grad)) for one, grad in zip(parameters, gradients, strict=True) if grad is not None]
     moved = [(one.detach(), grad.coalesce() if grad.is_sparse else grad) for one, grad in moved]
     squares = [(grad.values() if grad.is_sparse else grad).double().square().sum() for _, grad in moved]
     length = float(sum(squares, torch.zeros((), dtype=torch.float64))) ** 0.5
@@ -46,10 +50,10 @@ def slopes(
     with _restored(moved), torch.no_grad():
         for one, grad in moved:
             one.add_(grad, alpha=step)
-        above = again()
+        above = ranks.sum(again())
         for one, grad in moved:
             one.add_(grad, alpha=-2 * step)
-        below = again()
+        below = ranks.sum(again())
     return (above - below) / (2 * step)
 
 

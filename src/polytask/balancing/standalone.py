@@ -98,6 +98,7 @@ def after_step(
     *,
     held_out: Callable[[], Sequence[Tensor] | Tensor] | None = None,
     parameters: Iterable[Tensor] = (),
+    ranks: Group | None = None,
 ) -> None:
     """Tells a balancer that the optimizer has moved the parameters; for those that look at the model then.
 
@@ -107,6 +108,7 @@ def after_step(
             need them (FAMO, Auto-Lambda).
         held_out: Gives the losses of rows that the model is not trained on; for balancers that learn (Auto-Lambda).
         parameters: The model's, with ``held_out``.
+        ranks: As given to `backward`; losses are this process's share then.
 
     Raises:
         UserError: If `backward` was not called before, or if the balancer learns and ``held_out`` is not given.
@@ -126,7 +128,7 @@ def after_step(
         ...     parameters=model.parameters(),
         ... )
     """
-    engine = balancer if isinstance(balancer, Balancing) else Balancing(balancer, 0)
+    engine = balancer if isinstance(balancer, Balancing) else Balancing(balancer, 0, ranks=ranks)
     if (last := engine.balancer.last) is None:
         raise UserError(Problem("after_step", "no backward pass was made before", "call it after `backward`"))
     leaves = [parameter for parameter in parameters if parameter.requires_grad]
@@ -139,5 +141,7 @@ def after_step(
 
     with torch.no_grad():
         engine.after_step(
-            last, again, None if held_out is None else lambda weights: slopes(weights, weighted, again, leaves)
+            last,
+            again,
+            None if held_out is None else lambda weights: slopes(weights, weighted, again, leaves, engine.ranks),
         )
