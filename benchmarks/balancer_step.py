@@ -3,11 +3,14 @@
 python benchmarks/balancer_step.py --json rows.json
 python benchmarks/balancer_step.py --balancers mgda upgrad --places representation --tasks 40 200
 python benchmarks/balancer_step.py --memory --tasks 40
+python benchmarks/balancer_step.py --solve --tasks 2 8 40 200
 python benchmarks/balancer_step.py --quick
 
 A step is forward, backward and Adam. The floor is an MMoE of module lists with one summed backward pass; all ratios are
 to it, in one process, taking turns, median of the repeats. TorchJD's way is `mtl_backward` and `jac_to_grad` on the
 same module-list model. ``--memory`` starts one process per method and reports its peak above what it had after imports.
+``--solve`` times the T x T problem of every weighting alone, on Gramians of random gradients that conflict about as
+often as not.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import polytask.balancing
 from polytask.balancing import Balancing
 from polytask.balancing.engine import Part
-from polytask.balancing.interfaces import Aggregator, Scalarizer
+from polytask.balancing.interfaces import Aggregator, Scalarizer, Weighting
 from polytask.balancing.split import SplitTasks
 from polytask.config import asked_for
 from polytask.files import write_json
@@ -280,6 +283,30 @@ def memory(args: argparse.Namespace, given: Sequence[str]) -> list[dict[str, Any
     return rows
 
 
+def solve(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Milliseconds from a Gramian to weights."""
+    rows = []
+    for tasks in args.tasks:
+        generator = torch.Generator().manual_seed(0)
+        gramians = []
+        for _ in range(args.repeats):
+            gradients = torch.randn(tasks, 4 * tasks, generator=generator)
+            gramians.append(gradients @ gradients.T)
+        for method in args.balancers:
+            balancer = build(method, tasks)
+            if not isinstance(balancer, Weighting):
+                continue
+            times = []
+            for number, gramian in enumerate([gramians[0], *gramians]):
+                step = Step(number, 0, torch.ones(tasks, dtype=torch.bool), torch.ones(tasks))
+                begun = time.perf_counter()
+                balancer(gramian, step)
+                times.append(time.perf_counter() - begun)
+            rows.append({"tasks": tasks, "method": method, "ms": 1e3 * statistics.median(times[1:])})
+            print(f"{tasks:>6} {method:<36}{rows[-1]['ms']:>10.2f} ms", flush=True)
+    return rows
+
+
 def alone(name: str, args: argparse.Namespace) -> None:
     """Prints the peak of one method above what the process had before."""
     if name.startswith("torchjd"):
@@ -308,6 +335,7 @@ def main(given: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--group", type=int, default=6, help="methods that take turns")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--solve", action="store_true")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
@@ -319,7 +347,9 @@ def main(given: Sequence[str] | None = None) -> list[dict[str, Any]]:
     if args.alone:
         alone(args.alone, args)
         return []
-    if args.memory:
+    if args.solve:
+        rows = solve(args)
+    elif args.memory:
         rows = memory(args, arguments)
     else:
         print(f"{'tasks':>6} {'method':<36}{'ms':>10}{'floor':>9}{'plain':>9}")

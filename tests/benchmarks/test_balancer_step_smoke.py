@@ -34,6 +34,11 @@ def test_memory_is_measured_in_processes_of_their_own(capsys):
     assert all(row["mib"] >= 0 for row in rows)
 
 
+def test_solutions_are_timed_alone(capsys):
+    rows = balancer_step.main(["--quick", "--solve"])
+    assert {row["method"] for row in rows} >= {"mgda", "upgrad", "nash_mtl"} and all(row["ms"] > 0 for row in rows)
+
+
 def test_both_models_compute_the_same():
     lists, ours = ModuleLists(SIZES).double(), Ours(SIZES).double()
     level = ours.sharing.levels[0]
