@@ -50,7 +50,7 @@ class Network(Table):
 
     Attributes:
         encoder: Its name.
-        width: Channels of the first stage of ``resnet18``.
+        width: Channels of the first stage of ``resnet18``, a multiple of 16.
         channel_dropout: Of the second convolution of ``lenet``.
         head_hidden: Units of a hidden layer of every head; 0: none.
         head_dropout: After that layer.
@@ -58,7 +58,8 @@ class Network(Table):
     """
 
     encoder: Literal["lenet", "resnet18"]
-    width: Positive = 64
+    # oneDNN overruns memory in channels-last convolutions of 1 by 1 with stride 2 and 4 or 8 channels (torch 2.13)
+    width: Annotated[int, Field(ge=16, multiple_of=16)] = 64
     channel_dropout: Fraction = 0.0
     head_hidden: Annotated[int, Field(ge=0)] = 0
     head_dropout: Fraction = 0.0
@@ -167,7 +168,7 @@ class SenerExperiment(Table):
             group["images"] = min(group["images"] or 512, 512)
             group["train"] |= {"epochs": 1, "learning_rates": group["train"]["learning_rates"][:1]}
             group["balancing"]["shares"] = group["balancing"]["shares"][:1]
-            group["network"]["width"] = min(group["network"]["width"], 4)
+            group["network"]["width"] = 16
         return type(self).model_validate(values)
 
     def problems(self) -> Iterator[Problem]:

@@ -144,7 +144,9 @@ class Steps:
     def step(self, pixels: Tensor, labels: Tensor) -> None:
         """One step on a batch."""
         self._optimizer.zero_grad()
-        backward(self._network.losses(pixels, labels), self._balancing, epoch=self._epoch)
+        losses = self._network.losses(pixels, labels)
+        # said outright: a loss of NaN would else pass for a task that has no rows in this batch
+        backward(losses, self._balancing, present=[True] * len(losses), epoch=self._epoch)
         self._optimizer.step()
 
     def end_epoch(self) -> None:
