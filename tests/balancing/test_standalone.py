@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import torch._functorch.config
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from polytask.balancing import Balancing, after_step, backward, equal, famo, mean, mgda, uncertainty
+from polytask.balancing import Balancing, after_step, backward, cagrad, equal, famo, mean, mgda, uncertainty
 from polytask.balancing.found import FoundTasks
 from polytask.balancing.interfaces import Weighting
 from polytask.balancing.solvers.min_norm import min_norm_weights
@@ -362,3 +363,38 @@ def test_tasks_that_share_nothing():
     weights = backward([model(torch.ones(3, 2)).mean() for model in models], mgda())
     assert weights.tolist() == [1.0, 1.0]
     assert all(model.weight.grad.any() for model in models)
+
+
+class Compiled(Plain):
+    """Trunk and heads by the compiler."""
+
+    def forward(self, x):
+        trunk = torch.compile(lambda x: self.second(self.first(x).tanh()).tanh())
+        features = trunk(x)
+        rows = [features, features, features + self.bottom(x)]
+        heads = [torch.compile(head) for head in self.heads]
+        return [(head(row) - n).square().mean() for n, (head, row) in enumerate(zip(heads, rows, strict=True))]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of itself
+@pytest.mark.parametrize("at", [None, "parameters"])
+def test_compiled_trunk_and_heads(at):
+    torch.compiler.reset()
+    model, plain, x = Compiled(), Plain(), batch()
+    with torch._functorch.config.patch(donated_buffer=at is None):
+        weights, grads = found(model, model(x), cagrad(), at=at)
+    expected, _ = found(plain, plain(x), cagrad(), at=at)
+    torch.testing.assert_close(weights, expected)
+    check(Plain(), grads, weights.tolist(), x)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_graph_that_can_be_walked_once_says_what_to_do():
+    torch.compiler.reset()
+    model = Compiled()
+    with pytest.raises(UserError, match=r"a compiled module: its graph can be walked once.*donated_buffer = False"):
+        backward(model(batch()), mgda(), at="parameters")
+    with pytest.raises(UserError, match=r"the last layer of a compiled module: .* does not tell its layers apart"):
+        backward(model(batch()), mgda(), at="last_layer")

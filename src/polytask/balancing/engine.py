@@ -7,7 +7,8 @@ balancer makes of these, through what lies below.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -253,9 +254,10 @@ class Balancing(nn.Module):
 
     def _rows(self, parts: Sequence[Part], step: Step, *, where: Place) -> Rows:
         found = []
-        for part in parts:
-            leaves = part.tasks.last_layer() if where == "last_layer" else self._shared
-            found.append(part.tasks.rows(step.present, leaves))
+        with _walked_often():
+            for part in parts:
+                leaves = part.tasks.last_layer() if where == "last_layer" else self._shared
+                found.append(part.tasks.rows(step.present, leaves))
         total = found[0]
         for more in found[1:]:
             total = total + more
@@ -277,6 +279,19 @@ class Balancing(nn.Module):
         share = scale / self.ranks.size
         local.add([None if direction is None else direction * share for direction in directions])
         return torch.full_like(step.losses, torch.nan)
+
+
+@contextmanager
+def _walked_often() -> Iterator[None]:
+    """Says what to do where torch.compile made a graph that gives its memory away in its first backward pass."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "donated buffers" not in str(error):
+            raise
+        what = "its graph can be walked once, and this takes one pass per task"
+        remedy = 'set torch._functorch.config.donated_buffer = False before compiling, or compare at = "representation"'
+        raise UserError(Problem("a compiled module", what, remedy)) from error
 
 
 def _within(part: Part, step: Step) -> Bool[Tensor, "tasks"]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from polytask.errors import Problem, UserError
+
 VIEWS = frozenset(  # operations that a layer may apply to its parameters before it uses them
     f"{name}Backward"
     for name in (
@@ -83,7 +85,15 @@ def last_layer(top: Tensor, entries: Mapping[Node, int]) -> list[Tensor]:
 
 
 def own_leaves(node: Node) -> list[Tensor]:
-    """The leaves that an operation reads as they are, or transposed, reshaped or expanded; of a leaf, itself."""
+    """The leaves that an operation reads as they are, or transposed, reshaped or expanded; of a leaf, itself.
+
+    Raises:
+        UserError: For what the compiler made: a single operation that reads the parameters of all its layers.
+    """
+    if node.name().startswith("CompiledFunction"):
+        what = "what the compiler made of it does not tell its layers apart"
+        remedy = 'name parameters as `shared`, or compare at = "representation" or "parameters"'
+        raise UserError(Problem("the last layer of a compiled module", what, remedy))
     found = []
     for following in [(node, 0), *node.next_functions]:
         place = following[0]
