@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from polytask.chained import Chained
 from polytask.chains import Chain, ChainMethod, chain_of
-from polytask.config import ComponentConfig, Config, asked_for, check_options, find, resolve
+from polytask.config import ComponentConfig, Config, asked_for, check_options, find, placed, resolve
 from polytask.errors import Problem, UserError
 from polytask.sharing.penalties.attached import TaskPenalty
 from polytask.sharing.penalties.base import Penalty
@@ -156,29 +155,17 @@ def build_model(config: Config, spec: FeatureSpec, tasks: Sequence[Task]) -> Mod
     encoder = _encoder(config, spec, streams)
     known = {"names": [task.name for task in tasks], "slices": getattr(encoder, "slices", None), "streams": streams}
     options |= asked_for(builder, known)
-    with _placed("sharing"):
+    with placed("sharing", builder):
         sharing = builder(len(tasks), encoder.out_features, **options)
     chosen = check_options(Towers, config.towers.options, path="towers", provided={"tasks", "in_features"})
     penalty = None
     if config.penalty is not None:
         builder, options = resolve("polytask.sharing.penalties", config.penalty, path="penalty", allow_code=allow)
         penalty = builder(**options)
-    with _placed("towers"):
+    with placed("towers", Towers):
         towers = Towers(len(tasks), sharing.out_features, **chosen)
     chain = _chain_method(config, tasks, sharing.out_features, towers.out_features)
     return Model(encoder, sharing, towers, tasks, penalty, chain)
-
-
-@contextmanager
-def _placed(section: str) -> Iterator[None]:
-    """Options that a builder finds wrong are named with the table of the file in which they stand."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(
-            problem if "." in problem.where else replace(problem, where=f"{section}.{problem.where}")
-            for problem in error.problems
-        ) from error
 
 
 def _encoder(config: Config, spec: FeatureSpec, streams: int) -> nn.Module:

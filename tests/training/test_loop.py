@@ -224,3 +224,8 @@ def test_what_a_balancer_draws_follows_the_seed_of_the_run(new_run: Callable[...
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert drawn(1, seed=5) == drawn(2, seed=5)
+
+
+def test_options_of_a_balancer_are_named_with_their_table(new_run: Callable[..., Training]) -> None:
+    with pytest.raises(UserError, match=r"^balancer\.weights\.clik: no task has this name"):
+        new_run(balancer={"use": "constant", "weights": {"clik": 1.0, "click": 1.0, "spend": 1.0}})

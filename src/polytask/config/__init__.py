@@ -1,6 +1,6 @@
 """Typed TOML: what a training run is, with every mistake of the file reported at once."""
 
-from polytask.config.components import Option, asked_for, check_options, describe_options, find, resolve
+from polytask.config.components import Option, asked_for, check_options, describe_options, find, placed, resolve
 from polytask.config.data import DataConfig, FeatureOptions, SplitConfig, SplitValues
 from polytask.config.loading import (
     PROVIDED,
@@ -34,6 +34,7 @@ __all__ = [
     "ComponentConfig",
     "TowersConfig",
     "TrainConfig",
+    "placed",
     "resolve",
     "find",
     "check_options",

@@ -8,7 +8,8 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,38 @@ def parameters(builder: Builder, provided: Collection[str] = ()) -> dict[str, in
         for name, parameter in inspect.signature(builder).parameters.items()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name not in provided
     }
+
+
+@contextmanager
+def placed(section: str, builder: Builder) -> Iterator[None]:
+    """Options that a builder finds wrong are named with the table of the file in which they stand.
+
+    Args:
+        section: The table.
+        builder: What is called meanwhile.
+
+    Raises:
+        UserError: What the builder raises, with ``section.`` in front of its own options.
+
+    Example:
+        >>> def build(*, depth=1):
+        ...     raise UserError(Problem("depth", "0 given", "choose at least 1"))
+        >>> with placed("towers", build):
+        ...     build()
+        Traceback (most recent call last):
+        ...
+        polytask.errors.UserError: towers.depth: 0 given; choose at least 1
+    """
+    try:
+        yield
+    except UserError as error:
+        known = inspect.signature(builder).parameters
+        raise UserError(
+            dataclasses.replace(problem, where=f"{section}.{problem.where}")
+            if problem.where.partition(".")[0] in known
+            else problem
+            for problem in error.problems
+        ) from error
 
 
 def describe_options(builder: Builder, provided: Collection[str] = ()) -> tuple[Option, ...]:

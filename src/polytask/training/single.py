@@ -14,7 +14,7 @@ import torch
 
 from polytask.balancing.engine import Balancing
 from polytask.balancing.interfaces import Balancer, Scalarizer
-from polytask.config import Config, asked_for, dump_config, resolve
+from polytask.config import Config, asked_for, dump_config, placed, resolve
 from polytask.errors import Problem, UserError, raise_errors
 from polytask.evaluation.scores import Scores, score
 from polytask.files import write_json
@@ -170,7 +170,8 @@ def build_balancer(config: Config, model: Model, seed: int = 0) -> Balancing:
         "polytask.balancing", config.balancer, path="balancer", provided=set(known), allow_code=config.allow_code
     )
     given = {**asked_for(builder, {**known, "seed": seed}), **options}
-    balancer: Balancer = builder(**given)
+    with placed("balancer", builder):
+        balancer: Balancer = builder(**given)
     chosen, measured = config.balancer, 1 if config.balancer.share < 1.0 else None
     return Balancing(balancer, len(model.tasks), at=chosen.at, every=chosen.every, measured=measured)
 
