@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from rich.console import Console
 
 from polytask.config import Config
 from polytask.data.vocabulary import UNSEEN
@@ -107,6 +109,20 @@ def test_another_architecture_is_refused(
         config = new_config(TASKS, train={"warm_start": str(trained.bundle_path)}, **change)
         with pytest.raises(UserError, match=r"train.warm_start: the bundle's architecture differs \(.*use encoder"):
             train_run(config, tmp_path / "warm", data=table, check=False)
+
+
+def test_columns_that_the_bundle_lacks_are_named_and_missing_ones_refused(
+    trained: RunResult, new_config: Callable[..., Config], table: pa.Table, tmp_path: Path
+) -> None:
+    config = new_config(TASKS, train={"warm_start": str(trained.bundle_path), "steps": 1})
+    console = Console(file=io.StringIO(), width=300)
+    wider = table.append_column("shop", pa.array([f"shop {row % 7}" for row in range(len(table))]))
+    train_run(config, tmp_path / "wider", data=wider, check=False, console=console)
+    assert "train.warm_start: the bundle does not know shop: not used" in console.file.getvalue()  # type: ignore[attr-defined]
+    with pytest.raises(
+        UserError, match=r"column 'user': is a feature of the bundle in train\.warm_start, not a column"
+    ):
+        train_run(config, tmp_path / "narrower", data=table.drop_columns(["user"]), check=False)
 
 
 def test_other_tasks_are_refused(

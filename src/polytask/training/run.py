@@ -32,7 +32,7 @@ from polytask.training.prepared import Prepared, prepare
 from polytask.training.progress import TerminalWatcher, show_finding
 from polytask.training.single import choose_device, read_scores, train_one
 from polytask.training.summary import AllScores, average, comparison
-from polytask.training.warm import extended, roles_of
+from polytask.training.warm import extended, other_columns, roles_of
 
 SCORES = "scores.json"
 
@@ -203,6 +203,9 @@ def _prepare(config: Config, tables: Tables, console: Console | None) -> Prepare
     bundle = None
     if config.train.warm_start is not None:
         bundle = load_bundle(config.relative_to / config.train.warm_start, allow_code=config.allow_code)
+        for problem in other_columns(bundle.preprocessor, tables.roles, tables.train.schema.names):
+            if console is not None:
+                show_finding(problem, console)
         tables = replace(tables, roles=roles_of(bundle.preprocessor, tables.roles))
     with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
         bar = progress.add_task("reading the training rows", total=tables.train.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import torch
@@ -16,6 +16,36 @@ from polytask.serving import Bundle
 
 _TABLE = "encoder.table"
 _SHARING = "sharing."
+
+
+def other_columns(
+    old: Preprocessor, roles: Mapping[str, ColumnOptions], columns: Collection[str]
+) -> tuple[Problem, ...]:
+    """What of the new table's columns is not as when the bundle was trained.
+
+    Args:
+        old: The bundle's preprocessing.
+        roles: What the configuration makes of the new table.
+        columns: Of the new table.
+
+    Returns:
+        A warning about features that the bundle does not know.
+
+    Raises:
+        UserError: Columns of the bundle are missing.
+    """
+    known = {column.name for column in old.columns}
+    missing, what = (
+        sorted(known - set(columns)),
+        "is a feature of the bundle in train.warm_start, not a column of this table",
+    )
+    raise_errors(Problem(f"column '{name}'", what, "add it, or train from scratch") for name in missing)
+    new = sorted(name for name, option in roles.items() if option.kind != "drop" and name not in known)
+    if not new:
+        return ()
+    named = ", ".join(new[:5]) + (f" and {len(new) - 5:,} more" if len(new) > 5 else "")
+    remedy = "drop them, or train from scratch"
+    return (Problem("train.warm_start", f"the bundle does not know {named}: not used", remedy, "warning"),)
 
 
 def roles_of(old: Preprocessor, roles: Mapping[str, ColumnOptions]) -> dict[str, ColumnOptions]:
