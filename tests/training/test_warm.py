@@ -120,9 +120,9 @@ def test_columns_that_the_bundle_lacks_are_named_and_missing_ones_refused(
     train_run(config, tmp_path / "wider", data=wider, check=False, console=console)
     assert "train.warm_start: the bundle does not know shop: not used" in console.file.getvalue()  # type: ignore[attr-defined]
     with pytest.raises(
-        UserError, match=r"column 'user': is a feature of the bundle in train\.warm_start, not a column"
+        UserError, match=r"column 'age': is a feature of the bundle in train\.warm_start, and the table"
     ):
-        train_run(config, tmp_path / "narrower", data=table.drop_columns(["user"]), check=False)
+        train_run(config, tmp_path / "narrower", data=table.drop_columns(["age"]), check=False)
 
 
 def test_other_tasks_are_refused(
