@@ -35,10 +35,8 @@ def other_columns(
         UserError: Columns of the bundle are missing.
     """
     known = {column.name for column in old.columns}
-    missing, what = (
-        sorted(known - set(columns)),
-        "is a feature of the bundle in train.warm_start, not a column of this table",
-    )
+    what = "is a feature of the bundle in train.warm_start, and the table lacks it"
+    missing = sorted(known - set(columns))
     raise_errors(Problem(f"column '{name}'", what, "add it, or train from scratch") for name in missing)
     new = sorted(name for name, option in roles.items() if option.kind != "drop" and name not in known)
     if not new:
