@@ -21,6 +21,7 @@ from polytask.balancing.scalarizers import (
     random_weights,
     scale_invariant,
     smooth_tchebycheff,
+    tchebycheff,
     uncertainty,
 )
 from polytask.balancing.standalone import after_step as after_step
@@ -30,6 +31,7 @@ from polytask.balancing.weightings import (
     cagrad,
     config,
     dualproj,
+    epo,
     fairgrad,
     gradnorm,
     gradvac,
@@ -52,6 +54,7 @@ __all__ = [
     "imtl_l",
     "dwa",
     "dtp",
+    "tchebycheff",
     "smooth_tchebycheff",
     "go4align",
     "famo",
@@ -69,5 +72,6 @@ __all__ = [
     "config",
     "sdmgrad",
     "gradnorm",
+    "epo",
     "mean",
 ]

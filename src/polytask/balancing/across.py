@@ -88,9 +88,9 @@ class AcrossTasks(SplitTasks):
         down = self._gradient * self._over_rows(~self._common)
         return self._under(down, torch.zeros(len(down)), sources)
 
-    def _alone(self, task: int, sources: Sequence[Tensor]) -> list[Tensor | None]:
+    def _alone(self, task: int, sources: Sequence[Tensor], blank: Float[Tensor, "tasks *rest"]) -> list[Tensor | None]:
         if task not in self._each:
-            return super()._alone(task, sources)
+            return super()._alone(task, sources, blank)
         return self._below(self._each[task], sources, only=None)
 
     def _over_rows(self, which: Bool[Tensor, "tasks"]) -> Float[Tensor, "tasks *ones"]:

@@ -73,9 +73,10 @@ class SplitTasks:
         shared = [at_zeros(grad) for grad in own]
         wanted = [number for number, kept in enumerate(shared) if kept is not False]
         found = Collector(len(sources), int(present.sum()))
+        blank = torch.zeros_like(self._gradient)  # one for all: it is as large as the representation
         for task in present.nonzero().flatten().tolist():
             grads: list[Tensor | None] = [None] * len(sources)
-            for number, grad in zip(wanted, self._alone(task, [sources[n] for n in wanted]), strict=True):
+            for number, grad in zip(wanted, self._alone(task, [sources[n] for n in wanted], blank), strict=True):
                 kept = shared[number]
                 grads[number] = grad * kept if isinstance(kept, Tensor) and grad is not None else grad
             found.take(grads)
@@ -106,12 +107,14 @@ class SplitTasks:
         assert self._gradient is not None
         return self._under(self._gradient, torch.zeros(len(self._gradient)), sources)
 
-    def _alone(self, task: int, sources: Sequence[Tensor]) -> list[Tensor | None]:
-        """The gradients of one task at ``sources``, private paths included."""
+    def _alone(self, task: int, sources: Sequence[Tensor], blank: Float[Tensor, "tasks *rest"]) -> list[Tensor | None]:
+        """The gradients of one task at ``sources``, private paths included; ``blank`` is zero before and after."""
         assert self._gradient is not None
-        alone = torch.zeros_like(self._gradient)
-        alone[task] = self._gradient[task]
-        return self._below(alone, sources, only=task)
+        blank[task] = self._gradient[task]
+        try:
+            return self._below(blank, sources, only=task)
+        finally:
+            blank[task] = 0.0
 
     def _below(
         self, gradient: Float[Tensor, "tasks *rest"], sources: Sequence[Tensor], only: int | None

@@ -13,6 +13,7 @@ from polytask.balancing.scalarizers.imtl_l import imtl_l
 from polytask.balancing.scalarizers.random_weights import random_weights
 from polytask.balancing.scalarizers.scale_invariant import scale_invariant
 from polytask.balancing.scalarizers.smooth_tchebycheff import smooth_tchebycheff
+from polytask.balancing.scalarizers.tchebycheff import tchebycheff
 from polytask.balancing.scalarizers.uncertainty import uncertainty
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "imtl_l",
     "dwa",
     "dtp",
+    "tchebycheff",
     "smooth_tchebycheff",
     "go4align",
     "famo",

@@ -4,6 +4,7 @@ from polytask.balancing.weightings.aligned_mtl import aligned_mtl
 from polytask.balancing.weightings.cagrad import cagrad
 from polytask.balancing.weightings.config import config
 from polytask.balancing.weightings.dualproj import dualproj
+from polytask.balancing.weightings.epo import epo
 from polytask.balancing.weightings.fairgrad import fairgrad
 from polytask.balancing.weightings.gradnorm import gradnorm
 from polytask.balancing.weightings.gradvac import gradvac
@@ -28,4 +29,5 @@ __all__ = [
     "config",
     "sdmgrad",
     "gradnorm",
+    "epo",
 ]
