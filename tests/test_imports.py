@@ -70,6 +70,11 @@ def test_linear_models_know_only_numpy() -> None:
     assert broken("linear", (*others, "torch", "scipy")) == []
 
 
+def test_fronts_know_balancing_and_any_model() -> None:
+    kept = ("fronts", "balancing", "errors", "files", "options", "types")
+    assert broken("fronts", tuple(f"polytask.{room}" for room in rooms() if room not in kept)) == []
+
+
 def test_replicas_are_a_leaf() -> None:
     assert broken("replicas", tuple(f"polytask.{room}" for room in rooms() if room != "replicas")) == []
 

@@ -1,0 +1,11 @@
+"""Pareto fronts: what can be had of one task at the price of another.
+
+A model for each preference (`sweep`), or one for all of them (`cosmos`, `phn`, `pamal`, `lorpman`).
+"""
+
+from polytask.fronts.front import Front
+from polytask.fronts.preferences import preferences
+from polytask.fronts.sweep import sweep
+from polytask.fronts.training import fit_by, scalarize
+
+__all__ = ["preferences", "Front", "sweep", "fit_by", "scalarize"]
