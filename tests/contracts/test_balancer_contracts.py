@@ -36,7 +36,13 @@ BUILDERS = {
     "config": lambda tasks: polytask.balancing.config(),
     "sdmgrad": lambda tasks: polytask.balancing.sdmgrad(tasks),
     "gradnorm": lambda tasks: polytask.balancing.gradnorm(tasks),
+    "ntkmtl": lambda tasks: polytask.balancing.ntkmtl(),
     "mean": lambda tasks: polytask.balancing.mean(),
+    "trimmed_mean": lambda tasks: polytask.balancing.trimmed_mean(),
+    "graddrop": lambda tasks: polytask.balancing.graddrop(tasks),
+    "excess_mtl": lambda tasks: polytask.balancing.excess_mtl(tasks),
+    "moco": lambda tasks: polytask.balancing.moco(tasks),
+    "db_mtl": lambda tasks: polytask.balancing.db_mtl(tasks),
 }
 
 # These treat tasks by their order, or draw at random per task.
@@ -72,7 +78,13 @@ GOLDEN = {
     "config": [1.207107, 0.853553],
     "sdmgrad": [0.884615, 0.115385],
     "gradnorm": [1.0, 1.0],
+    "ntkmtl": [1.224745, 0.866025],
     "mean": [0.5, 1.5, 0.5],
+    "trimmed_mean": [0.5, 1.5, 0.5],
+    "graddrop": [1.0, 3.0, 2.0],
+    "excess_mtl": [1.0, 3.0, 1.0],
+    "moco": [0.050125, 0.149625, 0.050375],
+    "db_mtl": [0.044721, 0.094868, 0.057820],
 }
 
 

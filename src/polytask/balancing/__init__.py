@@ -3,7 +3,7 @@
 `backward`, `after_step`, `Balancing` and `sum_gradients` use them on any torch model.
 """
 
-from polytask.balancing.aggregators import mean
+from polytask.balancing.aggregators import db_mtl, excess_mtl, graddrop, mean, moco, trimmed_mean
 from polytask.balancing.engine import Balancing as Balancing
 from polytask.balancing.ranks import Group as Group
 from polytask.balancing.ranks import sum_gradients as sum_gradients
@@ -42,6 +42,7 @@ from polytask.balancing.weightings import (
     sdmgrad,
     upgrad,
 )
+from polytask.balancing.weightings.ntkmtl import ntkmtl
 
 __all__ = [
     "equal",
@@ -73,5 +74,11 @@ __all__ = [
     "sdmgrad",
     "gradnorm",
     "epo",
+    "ntkmtl",
     "mean",
+    "trimmed_mean",
+    "graddrop",
+    "excess_mtl",
+    "moco",
+    "db_mtl",
 ]
