@@ -22,7 +22,7 @@ from polytask.reproduce.sener.measured import Row, rows
 from polytask.reproduce.sener.speed import step_seconds
 from polytask.reproduce.sener.study import study
 from polytask.reproduce.sener.table import markdown
-from polytask.reproduce.sener.work import Lab, Workshop
+from polytask.reproduce.sener.work import Lab, Workshop, workshop
 from polytask.reproduce.settings import enter
 
 RESULTS, TABLES, CELLS = "results.json", "tables.md", "cells"
@@ -94,11 +94,11 @@ def reproduce_sener(
     reasons = [absent(group) for group in experiment.groups]
     enter(out, experiment.model_dump(mode="json"), free=MAY_GROW, resume=resume)
     threads, lab = torch.get_num_threads(), Lab(experiment)
-    workshop = Workshop(lab, experiment, out / CELLS, workers, console)
+    cells = workshop(lab, experiment, out / CELLS, workers, console)
     try:
         torch.set_num_threads(1)
         groups = [
-            GroupResult(group, skipped=reason) if reason else _group(experiment, number, lab, workshop, out)
+            GroupResult(group, skipped=reason) if reason else _group(experiment, number, lab, cells, out)
             for number, (group, reason) in enumerate(zip(experiment.groups, reasons, strict=True))
         ]
     finally:
