@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 
 import pytest
 import torch
@@ -266,10 +267,8 @@ def test_objectives_are_their_formulas():
     penalty = 0.0
     for task in range(3):
         order = sorted(range(4), key=lambda k: -rays[k, task])
-        wrong = [
-            max(losses[a, task].item() - losses[b, task].item(), 0.0) for a, b in zip(order, order[1:], strict=False)
-        ]
-        penalty += torch.tensor(wrong).exp().mean().log().item()
+        wrong = [losses[more, task] - losses[less, task] for more, less in itertools.pairwise(order)]
+        penalty += torch.stack(wrong).clamp_min(0.0).exp().mean().log().item()
     assert order_penalty(losses, rays).item() == pytest.approx(penalty, abs=1e-6)
     torch.testing.assert_close(pamal([mlp()] * 3, monotone=5.0).objective(losses, rays), linear + 5 * penalty)
     model = lorpman(mlp(), 3, monotone=5.0, orthogonal=2.0)
