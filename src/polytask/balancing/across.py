@@ -85,6 +85,8 @@ class AcrossTasks(SplitTasks):
 
     def _private(self, sources: Sequence[Tensor]) -> list[Tensor | None]:
         assert self._gradient is not None
+        if self._cut is None:
+            return [None] * len(sources)
         down = self._gradient * self._over_rows(~self._common)
         return self._under(down, torch.zeros(len(down)), sources)
 

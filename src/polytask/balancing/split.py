@@ -105,6 +105,8 @@ class SplitTasks:
     def _private(self, sources: Sequence[Tensor]) -> list[Tensor | None]:
         """What ``sources`` receive through private paths."""
         assert self._gradient is not None
+        if self._cut is None:
+            return [None] * len(sources)
         return self._under(self._gradient, torch.zeros(len(self._gradient)), sources)
 
     def _alone(self, task: int, sources: Sequence[Tensor], blank: Float[Tensor, "tasks *rest"]) -> list[Tensor | None]:

@@ -14,7 +14,7 @@ from polytask.balancing.interfaces import Again, Balancer, Place
 from polytask.balancing.ranks import Group
 from polytask.balancing.slopes import slopes
 from polytask.balancing.split import SplitTasks
-from polytask.errors import Problem, UserError
+from polytask.errors import Problem, UserError, raise_errors
 from polytask.types import Step
 
 
@@ -48,7 +48,7 @@ def backward(
         shared: The tensors at which tasks meet, if not what the graph says; or parameters, to compare gradients there.
         rows: A tensor whose row ``t`` only loss ``t`` reads. All below it is shared.
         at: Where gradients are compared, see `Balancing`.
-        present: Which tasks have rows in this step. Default: those whose loss is not NaN.
+        present: Which tasks have rows in this step; the losses of others are not read. Default: all.
         epoch: Passes over the data done before; for balancers that work by epochs.
         kpis: Per task a performance indicator in [0, 1]; for balancers that want one.
         scale: Factor of all gradients, as ``scaler.get_scale()`` of a `torch.amp.GradScaler`.
@@ -81,7 +81,9 @@ def backward(
         if rows is not None
         else FoundTasks(losses, None if at_leaves else given)
     )
-    known = ~tasks.losses.isnan() if present is None else torch.as_tensor(present, dtype=torch.bool)
+    known = torch.ones(len(tasks.losses), dtype=torch.bool) if present is None else torch.as_tensor(present).bool()
+    if present is None:
+        _refuse_nan(tasks.losses)
     engine = balancer
     if not isinstance(engine, Balancing):
         engine = Balancing(engine, len(tasks.losses), at=at, shared=given if at_leaves else None, ranks=ranks)
@@ -90,6 +92,18 @@ def backward(
     weights = engine.backward([Part(tasks)], step, scale=scale, retain_graph=retain_graph)
     counter.count(step)
     return weights
+
+
+def _refuse_nan(losses: Float[Tensor, "tasks"]) -> None:
+    """A mean over no rows is NaN, and so is the loss of a training that diverged: which it is must be said."""
+    raise_errors(
+        Problem(
+            f"task {task}",
+            "its loss is NaN",
+            "say `present=` if it has no rows in this step; else lower the learning rate, and look for extreme inputs",
+        )
+        for task in losses.isnan().nonzero().flatten().tolist()
+    )
 
 
 def after_step(
