@@ -43,6 +43,8 @@ def reproduce(
       polytask reproduce ma-2018-census --out runs/ma-2018-census --workers 2
 
       polytask reproduce sener-2018-mgda --out runs/sener-2018-mgda --workers 2
+
+      polytask reproduce neutral-balancers --out runs/neutral-balancers --workers 2
     """
     from polytask.errors import Problem, UserError
     from polytask.reproduce import find, shipped
@@ -59,7 +61,9 @@ def reproduce(
     folder = find(experiment)
     if out is None:
         raise UserError(Problem("--out", "missing", f"name the folder to write: --out runs/{folder.resolve().name}"))
-    in_processes = {"ma-2018-census": _census, "sener-2018-mgda": _sener}.get(program(folder))
+    in_processes = {"ma-2018-census": _census, "sener-2018-mgda": _sener, "neutral-balancers": _neutral}.get(
+        program(folder)
+    )
     if (threads if in_processes else workers) is not None:
         given, other = ("--threads", "--workers") if in_processes else ("--workers", "--threads")
         raise UserError(Problem(given, "this experiment does not take it", f"use {other}"))
@@ -106,6 +110,21 @@ def _sener(folder: Path, out: Path, *, quick: bool, resume: bool, workers: int, 
     if quick:
         target.print("[yellow]--quick: the numbers mean nothing, they show that everything runs[/yellow]")
     target.print(f"results, tables and figure in {out}", soft_wrap=True, markup=False)
+
+
+def _neutral(folder: Path, out: Path, *, quick: bool, resume: bool, workers: int, target: Console) -> None:
+    from polytask.cli.neutral import show_neutral
+    from polytask.reproduce.neutral import reproduce_neutral
+
+    try:
+        result = reproduce_neutral(folder, out, quick=quick, resume=resume, workers=workers, console=target)
+    except KeyboardInterrupt:
+        target.print("interrupted; the same command with --resume goes on after the last finished training")
+        raise
+    show_neutral(result, target)
+    if quick:
+        target.print("[yellow]--quick: the numbers mean nothing, they show that everything runs[/yellow]")
+    target.print(f"results, table and figures in {out}", soft_wrap=True, markup=False)
 
 
 def _show(result: Reproduction, target: Console) -> None:
