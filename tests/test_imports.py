@@ -84,6 +84,17 @@ def test_only_the_command_line_knows_reproductions(room: str) -> None:
     assert broken(room, ("polytask.reproduce",)) == []
 
 
+@pytest.mark.parametrize("room", [room for room in rooms() if room not in ("cli", "comparing")])
+def test_only_the_command_line_knows_comparisons(room: str) -> None:
+    assert broken(room, ("polytask.comparing",)) == []
+
+
+def test_statistics_of_comparisons_know_only_numpy() -> None:
+    others = tuple(f"polytask.{room}" for room in rooms())
+    found = broken("comparing", (*others, "torch", "scipy"))
+    assert [line for line in found if line.startswith("comparing/statistics.py")] == []
+
+
 @pytest.mark.parametrize("room", [room for room in rooms() if room != "cli"])
 def test_nothing_knows_the_command_line(room: str) -> None:
     assert broken(room, ("polytask.cli",)) == []

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from polytask.cli import check, data, demo, evaluate, init, listing, predict, reproduce, simulate, train
+from polytask.cli import check, compare, data, demo, evaluate, init, listing, predict, reproduce, simulate, train
 
 app = typer.Typer(
     name="polytask",
@@ -42,6 +42,7 @@ def polytask(
 app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("train")(train.train)
+app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("list")(listing.show)

@@ -1,0 +1,84 @@
+"""What is refused before any training: names, options, data, and models that cannot be built, all at once."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import replace
+
+from polytask.comparing.plan import Method, Plan
+from polytask.comparing.table import CompareConfig
+from polytask.config import Config, component_problems
+from polytask.data.checks import CheckSettings, check_data
+from polytask.data.spaces import sample_space
+from polytask.errors import Problem, UserError
+from polytask.tables import Tables
+from polytask.training.prepared import Prepared
+from polytask.training.run import single_task
+from polytask.training.single import choose_device, new_training
+
+
+def name_problems(config: Config, compare: CompareConfig) -> list[Problem]:
+    """What is wrong with the names and options of the table, and with what is installed."""
+    parts = [("sharing", "sharing", part) for part in compare.sharing]
+    parts += [("balancers", "balancer", part) for part in compare.balancers]
+    parts += [("single", "sharing", compare.single)] if compare.single is not None else []
+    problems = []
+    for key, section, part in parts:
+        table = {name: value for name, value in part.model_dump().items() if value is not None}
+        for problem in component_problems({section: table}, config.allow_code):
+            where = problem.where.replace(section, f"compare.{key} '{part.use}'", 1)
+            problems.append(replace(problem, where=where))
+    if compare.lightgbm and importlib.util.find_spec("lightgbm") is None:
+        what = "not installed, but needed for one LightGBM model per task"
+        remedy = "pip install 'polytask[baselines]', or leave it out: --no-lightgbm"
+        problems.append(Problem("package 'lightgbm'", what, remedy))
+    try:
+        choose_device(config.train.device)
+    except UserError as error:
+        problems += error.problems
+    return problems
+
+
+def data_problems(config: Config, tables: Tables) -> list[Problem]:
+    """What `polytask check` finds in the data; not all of it stops anything."""
+    settings = CheckSettings(
+        batch_size=config.train.batch_size,
+        balancer=config.balancer.use,
+        unscaled=[name for name, task in config.tasks.items() if task.options.get("scaling") == "none"],
+        given=[name for name, option in config.features.items() if option.kind is not None],
+    )
+    report = check_data(tables.parts, tables.labels, tables.roles, settings)
+    return [*tables.problems, *report.problems]
+
+
+def build_problems(config: Config, plan: Plan, prepared: Prepared) -> list[Problem]:
+    """Builds every model with its balancer once, without a step: what only builders can say of their options."""
+    found: dict[Problem, list[str]] = {}
+    for method in (*plan.candidates, plan.baselines[0]):
+        for problem in _of_method(config, method, prepared):
+            found.setdefault(problem, []).append(method.name)
+    return [replace(problem, where=f"{problem.where} ({_names(names)})") for problem, names in found.items()]
+
+
+def task_config(config: Config, method: Method, task: str, prepared: Prepared) -> Config:
+    """The configuration of one task's own network."""
+    (label,) = prepared.only(task).preprocessor.labels
+    return single_task(method.config(config), task, sample_space(label.spec, label.names))
+
+
+def _of_method(config: Config, method: Method, prepared: Prepared) -> list[Problem]:
+    pairs = [(method.config(config), prepared)]
+    if method.kind == "single":
+        pairs = [(task_config(config, method, task, prepared), prepared.only(task)) for task in config.tasks]
+    problems: list[Problem] = []
+    for one, data in pairs:
+        try:
+            new_training(one, data, config.train.seed, tell=lambda problem: None)
+        except UserError as error:
+            problems += error.problems
+    return list(dict.fromkeys(problems))
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,81 @@
+"""What one run gave, in a file of its own folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from polytask.evaluation.scores import Scores
+from polytask.files import make_folder, write_json
+
+FILE = "outcome.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there are no scores.
+
+    Attributes:
+        kind: ``diverged``: a loss or gradient was not finite, which the same seed would do again; ``crashed``:
+            anything else, which is tried again by ``--resume``.
+        what: The message.
+        trace: Where it happened, for people who look for the cause.
+    """
+
+    kind: Literal["diverged", "crashed"]
+    what: str
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        scores: ``{part: {task: {metric: value}}}``; empty after a failure.
+        seconds: Of training.
+        parameters: Numbers in the model; leaf values of trees.
+        rows_per_second: Of inference on encoded rows, on the device and threads of training.
+        memory: Peak of the process (CUDA: of the device) while it trained, in MiB; NaN where that is not known.
+        steps: Steps trained; rounds of trees.
+        best_step: The step that was kept.
+        notes: What was said on the way.
+        failure: Set where the run failed.
+    """
+
+    scores: dict[str, Scores] = field(default_factory=dict)
+    seconds: float = math.nan
+    parameters: int = 0
+    rows_per_second: float = math.nan
+    memory: float = math.nan
+    steps: int = 0
+    best_step: int = 0
+    notes: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+    def write(self, folder: Path) -> None:
+        """Keeps it."""
+        make_folder(folder)
+        write_json(folder / FILE, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Outcome | None:
+        """The outcome in a folder; None where there is none, or one to be tried again."""
+        try:
+            found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        failure = None if found["failure"] is None else Failure(**found["failure"])
+        if failure is not None and failure.kind == "crashed":
+            return None
+        return cls(**{**_with_nan(found), "notes": tuple(found["notes"]), "failure": failure})
+
+
+def _with_nan(value: Any) -> Any:
+    """JSON has no NaN: null is one."""
+    if isinstance(value, dict):
+        return {key: _with_nan(item) for key, item in value.items()}
+    return math.nan if value is None else value

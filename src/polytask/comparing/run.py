@@ -1,0 +1,244 @@
+"""A comparison from its configuration to its folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from polytask.comparing import tables
+from polytask.comparing.analysis import Measure, analyse
+from polytask.comparing.checks import build_problems, data_problems, name_problems
+from polytask.comparing.lab import Lab
+from polytask.comparing.plan import Plan, make_plan
+from polytask.comparing.progress import Display
+from polytask.comparing.result import Comparison
+from polytask.comparing.table import CompareConfig, parse_comparison, read_comparison
+from polytask.comparing.work import do_runs
+from polytask.config import Config, absolute, parse_config
+from polytask.data.label_kinds import propose_tasks
+from polytask.data.sources import TableSource, open_source
+from polytask.errors import Problem, UserError, raise_errors
+from polytask.serving.bundle import fitted_tasks
+from polytask.tables import Tables, open_tables
+from polytask.training.folder import ENVIRONMENT, check_folder, run_folder
+from polytask.training.prepared import Prepared, prepare
+from polytask.training.progress import show_finding
+
+Part = str | Mapping[str, Any]
+
+
+def compare(
+    data: Any,
+    *,
+    tasks: Sequence[str] | Mapping[str, str | Mapping[str, Any]] | None = None,
+    sharing: Sequence[Part] | None = None,
+    balancers: Sequence[Part] | None = None,
+    single: Part | None = None,
+    seeds: int | None = None,
+    lightgbm: bool | None = None,
+    train: Mapping[str, Any] | None = None,
+    out: Path | str | None = None,
+    workers: int = 1,
+    resume: bool = False,
+    verbose: bool = True,
+    allow_code: Sequence[str] = (),
+) -> Comparison:
+    """Trains every architecture with every balancer and seed, and compares them with models of single tasks.
+
+    Args:
+        data: A configuration, the path of its TOML file (with or without a ``[compare]`` table), or a table as
+            `polytask.fit` takes it, with ``tasks``.
+        tasks: For a table: label columns, or per task its kind or its whole table.
+        sharing: Architectures: names, or tables (``{"use": "mmoe", "experts": 16}``).
+        balancers: Balancers, likewise.
+        single: The architecture of the single-task networks; the configuration's own if left out.
+        seeds: Seeds of every method; 5 unless the file says otherwise.
+        lightgbm: Whether one LightGBM model per task is trained as well; so by default.
+        train: For a table: the ``[train]`` table.
+        out: The folder; a temporary one if left out.
+        workers: Runs at a time, each in a process of its own. A script that asks for several must be importable: what
+            it does stands below ``if __name__ == "__main__":``.
+        resume: Go on where an interrupted comparison stopped; lists and seeds may have grown.
+        verbose: Whether progress and tables are printed.
+        allow_code: Modules of your own that options may name.
+
+    Returns:
+        The comparison, with ``.leaderboard`` (an Arrow table), ``.verdict`` and ``.best`` (the bundle to use).
+
+    Raises:
+        UserError: With everything that is wrong with options and data, before any training.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=600)
+        >>> table = {"x": x, "buys": (x > rng.normal(size=600)).astype(int), "spends": x + rng.normal(size=600)}
+        >>> found = compare(
+        ...     table, tasks=["buys", "spends"], sharing=["shared_bottom"], seeds=1, lightgbm=False,
+        ...     train={"epochs": 1}, verbose=False,
+        ... )
+        >>> found.leaderboard["method"].to_pylist()
+        ['shared_bottom + equal', 'one network per task']
+        >>> found.verdict[:37]
+        'One seed says nothing about noise: sh'
+    """
+    given = {
+        "sharing": sharing, "balancers": balancers, "single": single, "seeds": seeds, "lightgbm": lightgbm,
+    }  # fmt: skip
+    changes = {key: value for key, value in given.items() if value is not None}
+    table: TableSource | None = None
+    if isinstance(data, Config):
+        config, options = data, parse_comparison({}, changes)
+    elif isinstance(data, str | Path) and Path(data).suffix == ".toml":
+        config, options = read_comparison(Path(data), (), changes, allow_code=allow_code)
+    else:
+        table = open_source(data)
+        config, options = _of_table(table, tasks, train, allow_code), parse_comparison({}, changes)
+    if table is None and (tasks is not None or train is not None):
+        raise UserError(Problem("tasks, train", "given beside a configuration", "write them into the configuration"))
+    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "comparison"
+    console = Console() if verbose else None
+    return run_comparison(config, options, folder, workers=workers, resume=resume, console=console, data=table)
+
+
+def run_comparison(
+    config: Config,
+    options: CompareConfig,
+    out: Path,
+    *,
+    workers: int = 1,
+    resume: bool = False,
+    console: Console | None = None,
+    data: Any = None,
+) -> Comparison:
+    """The function behind `compare` and ``polytask compare``.
+
+    Args:
+        config: Data, tasks, encoder, towers and training, the same for all methods.
+        options: What is compared.
+        out: The folder of the comparison.
+        workers: Runs at a time, each in a process of its own; 1: in this one.
+        resume: Go on with what the folder holds.
+        console: Where progress and tables are shown; None shows nothing.
+        data: A table in memory, in place of ``data.source``.
+
+    Raises:
+        UserError: With everything that is wrong, before any training; or the folder holds something else.
+        KeyboardInterrupt: After Ctrl-C; runs in flight saved their last step.
+    """
+    base = absolute(config)
+    once = base.train.model_copy(update={"seeds": 1, "baselines": False})
+    base = base.model_copy(update={"train": once})
+    plan, opened = _checked(base, options, data, console)
+    check_folder(out, base, opened, resume=resume)
+    prepared = _prepared(base, opened, console)
+    raise_errors(build_problems(base, plan, prepared))
+    if console is not None:
+        console.print(_size(plan), highlight=False)
+    with run_folder(out, base, opened):
+        outcomes = do_runs(Lab(base, prepared, out), list(plan.runs()), Display(console, workers), workers=workers)
+    measures = [
+        Measure(task.name, task.primary_metric, task.metrics()[task.primary_metric].higher_is_better is not False)
+        for task in fitted_tasks(base, prepared.preprocessor)
+    ]
+    ordered = {run.key: outcomes[run.key] for run in plan.runs()}
+    result = Comparison(out, analyse(plan, measures, ordered), ordered)
+    missing = result.write(
+        {
+            "compare": options.model_dump(),
+            "config": base.model_dump(),
+            "environment": json.loads((out / ENVIRONMENT).read_text(encoding="utf-8")),
+            "part_rows": prepared.part_rows,
+            "workers": workers,
+        }
+    )
+    if console is not None:
+        tables.show(result.analysis, result.sentences, result.failures, console)
+        _say_where(result, missing, console)
+    return result
+
+
+def _checked(config: Config, options: CompareConfig, data: Any, console: Console | None) -> tuple[Plan, Tables]:
+    """The plan and the open tables.
+
+    Raises:
+        UserError: With all that is wrong with either.
+    """
+    problems = name_problems(config, options)
+    plan = opened = None
+    try:
+        plan = make_plan(config, options)
+    except UserError as error:
+        problems += error.problems
+    try:
+        opened = open_tables(config, data)
+        problems += data_problems(config, opened)
+    except UserError as error:
+        problems += error.problems
+    found = raise_errors(problems)
+    assert plan is not None and opened is not None
+    if console is not None:
+        if importlib.util.find_spec("matplotlib") is None:
+            console.print("no figure: pip install 'polytask[plot]'", style="yellow", markup=False)
+        for problem in found:
+            show_finding(problem, console)
+    return plan, opened
+
+
+def _prepared(config: Config, opened: Tables, console: Console | None) -> Prepared:
+    with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
+        bar = progress.add_task("reading the training rows", total=opened.train.rows)
+        return prepare(
+            opened, buffer=config.train.shuffle_buffer, progress=lambda rows: progress.update(bar, advance=rows)
+        )
+
+
+def _size(plan: Plan) -> str:
+    """What is about to be trained.
+
+    The single-task networks and trees are one run per task and seed.
+    """
+    seeds, tasks = len(plan.seeds), len(plan.tasks)
+    many = f"{seeds} seed{'s' * (seeds > 1)}"
+    alone = " and ".join("networks" if one.kind == "single" else "LightGBM models" for one in plan.baselines)
+    runs = seeds * (len(plan.candidates) + tasks * len(plan.baselines))
+    shared = f"{len(plan.candidates)} shared model{'s' * (len(plan.candidates) > 1)}"
+    return f"{runs} runs: {shared} and {tasks} single-task {alone}, {many} each"
+
+
+def _say_where(result: Comparison, missing: str | None, console: Console) -> None:
+    console.print()
+    if missing is not None:
+        console.print(f"no figure: {missing}", markup=False, highlight=False)
+    if result.best is not None:
+        console.print(f"bundle to use: {result.best}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"everything else: {result.path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _of_table(
+    table: TableSource,
+    tasks: Sequence[str] | Mapping[str, str | Mapping[str, Any]] | None,
+    train: Mapping[str, Any] | None,
+    allow_code: Sequence[str],
+) -> Config:
+    if tasks is None:
+        raise UserError(Problem("tasks", "missing", "name the label columns, or give a configuration"))
+    if isinstance(tasks, Mapping):
+        tables_ = {
+            name: {"kind": task, "label": name} if isinstance(task, str) else task for name, task in tasks.items()
+        }
+    else:
+        tables_ = {}
+        for task in propose_tasks(table, tasks):
+            classes = {} if task.spec.classes is None else {"classes": list(task.spec.classes)}
+            tables_[task.name] = {"kind": task.kind, "label": task.spec.label, **classes, **task.options}
+    source = table.name if table.files else "memory"
+    whole = {"data": {"source": source}, "tasks": tables_, "train": dict(train or {})}
+    return parse_config(whole, allow_code=allow_code)
