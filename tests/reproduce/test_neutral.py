@@ -301,8 +301,8 @@ def test_friedman_and_nemenyi_as_in_demsar() -> None:
     assert found.statistic == pytest.approx(9.28 / (1 - (60 + 3 * 6) / (14 * 60)), abs=0.02)
     assert found.difference == pytest.approx(1.25, abs=0.01)
     against = found.against("C4.5")
-    # z = 2.416 and 2.342: p = .016 and .019; the third .607
-    np.testing.assert_allclose(list(against.values()), [0.038, 0.607, 0.047], atol=2e-3)
+    # p = .019, .607 and .016 there; Holm: 3 times the lowest, the next is not lower
+    np.testing.assert_allclose(list(against.values()), [0.047, 0.607, 0.047], atol=1e-3)
 
 
 def test_diverged_methods_rank_last() -> None:
