@@ -114,11 +114,11 @@ def rest(balancer, start: Tensor, steps: int, rate: float, losses=concave) -> Te
     return torch.stack(losses(x)).detach()
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
 @pytest.mark.parametrize("start", [[0.4, -0.3], [-0.7, -0.7], [0.1, 0.6]])
 def test_epo_ends_where_the_ray_meets_the_concave_front(share, start):
     preference = torch.tensor([share, 1 - share], dtype=torch.float64)
-    found = rest(epo(2, preferences=preference.tolist()), torch.tensor(start, dtype=torch.float64), 1500, 0.05)
+    found = rest(epo(2, preferences=preference.tolist()), torch.tensor(start, dtype=torch.float64), 600, 0.08)
     weighed = preference * found
     assert (weighed / weighed.sum()).tolist() == pytest.approx([0.5, 0.5], abs=0.01)
     # the centres are 2 apart, and the front lies on the line between them
@@ -149,7 +149,7 @@ def test_epo_with_an_ideal_point_takes_negative_losses():
         return [one - 20.0 for one in concave(x)]
 
     balancer = epo(2, preferences=[0.3, 0.7], ideal=[-20.0, -20.0])
-    found = rest(balancer, torch.tensor([0.4, -0.3], dtype=torch.float64), 1500, 0.05, losses)
+    found = rest(balancer, torch.tensor([0.4, -0.3], dtype=torch.float64), 600, 0.08, losses)
     weighed = torch.tensor([0.3, 0.7]) * (found + 20.0)
     assert weighed[0].item() == pytest.approx(weighed[1].item(), rel=0.05)
     with pytest.raises(UserError, match=r"tasks.like: its loss is -1 in step 1, and balancer 'epo' needs finite"):
@@ -163,7 +163,7 @@ def test_epo_of_three_tasks():
         return [(x - centre).square().sum() for centre in centres]
 
     preference = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
-    found = rest(epo(3, preferences=preference.tolist()), torch.zeros(3, dtype=torch.float64), 3000, 0.02, losses)
+    found = rest(epo(3, preferences=preference.tolist()), torch.zeros(3, dtype=torch.float64), 800, 0.05, losses)
     weighed = preference * found
     assert (weighed / weighed.sum()).tolist() == pytest.approx([1 / 3] * 3, abs=0.01)
 

@@ -1,9 +1,12 @@
 """Sweeps reach the points that theory says, and go on where they stopped."""
 
+from functools import cache
+
 import pytest
 import torch
 from toys import Point, concave, concave_front, convex, convex_at
 
+from polytask.balancing import auto_lambda, famo
 from polytask.errors import UserError
 from polytask.fronts import Front, fit_by, preferences, scalarize, sweep
 
@@ -27,11 +30,16 @@ def on_the_ray(front: Front, at_most: float) -> None:
     assert (shares * len(front.names) - 1).abs().max() < at_most, shares
 
 
+@cache
+def concave_rays(method):
+    options = {"mu": 0.01} if method == "smooth_tchebycheff" else {}
+    fit = fit_of(method, concave, [0.3, -0.4], rate=0.06, **options)
+    return sweep(fit, preferences(2, 7, least=0.15), names=["a", "b"], label=method)
+
+
 @pytest.mark.parametrize(("method", "at_most"), [("tchebycheff", 0.1), ("smooth_tchebycheff", 0.2), ("epo", 0.1)])
 def test_rays_meet_the_concave_front(method, at_most):
-    options = {"mu": 0.01} if method == "smooth_tchebycheff" else {}
-    asked = preferences(2, 7, least=0.15)
-    front = sweep(fit_of(method, concave, [0.3, -0.4], rate=0.06, **options), asked, names=["a", "b"], label=method)
+    front = concave_rays(method)
     on_the_ray(front, at_most)
     assert front.efficient().all()
     distances = (-(1 - front.values).log()).sqrt().sum(1)
@@ -40,12 +48,10 @@ def test_rays_meet_the_concave_front(method, at_most):
 
 def test_linear_weights_miss_the_concave_part():
     """The middle of a concave front is no minimum of any sum: all runs end near a corner of it."""
-    front = sweep(fit_of("linear", concave, [0.3, -0.4]), preferences(2, 7, least=0.15))
+    front = sweep(fit_of("linear", concave, [0.3, -0.4], steps=200), preferences(2, 7, least=0.15))
     assert (front.values.max(1).values > 0.95).all()
-    middle = Front([[0.5, 0.5]] * 101, concave_front(101))
-    reached, known = (one.hypervolume([1.0, 1.0]) for one in (front, middle))
-    rays = sweep(fit_of("epo", concave, [0.3, -0.4], rate=0.06), preferences(2, 7, least=0.15))
-    ours = rays.hypervolume([1.0, 1.0])
+    known = Front([[0.5, 0.5]] * 101, concave_front(101)).hypervolume([1.0, 1.0])
+    reached, ours = (one.hypervolume([1.0, 1.0]) for one in (front, concave_rays("epo")))
     assert reached < 0.2 * known < 0.7 * known < ours <= known
 
 
@@ -58,8 +64,8 @@ def test_linear_weights_find_their_points_of_a_convex_front(tasks):
 
 @pytest.mark.parametrize(("method", "at_most"), [("tchebycheff", 0.05), ("epo", 0.05)])
 def test_rays_meet_the_convex_front_of_three_tasks(method, at_most):
-    asked = preferences(3, 6, least=0.2)
-    front = sweep(fit_of(method, convex, [0.0] * 3, rate=0.02, steps=800), asked)
+    asked = preferences(3, 3, least=0.2)
+    front = sweep(fit_of(method, convex, [0.0] * 3, rate=0.03, steps=500), asked)
     on_the_ray(front, at_most)
     torch.testing.assert_close(front.values, convex_at(points_of(front.values)), atol=0.02, rtol=0)
 
@@ -122,6 +128,21 @@ def test_seeds_decide_and_leave_the_generator_alone():
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(one.values, other.values)
     assert not torch.equal(one.values[0], one.values[1])
+
+
+def test_balancers_that_look_at_the_model_after_a_step():
+    seen = []
+
+    def losses(model, number):
+        seen.append(number)
+        return convex(model.x)
+
+    fit = fit_by(lambda p: famo(2), build=lambda: Point([0.0, 0.0]), losses=losses, steps=3)
+    sweep(fit, [[0.5, 0.5]])
+    assert seen == [0, 0, 1, 1, 2, 2, 0]
+    fit = fit_by(lambda p: auto_lambda(2), build=lambda: Point([0.0, 0.0]), losses=losses, steps=3)
+    with pytest.raises(UserError, match="it learns its weights on rows that the model is not trained on"):
+        sweep(fit, [[0.5, 0.5]])
 
 
 @pytest.mark.parametrize(

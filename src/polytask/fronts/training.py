@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Literal, TypeVar, get_args
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from polytask.balancing import backward, constant, epo, smooth_tchebycheff, tchebycheff
+from polytask.balancing import after_step, backward, constant, epo, smooth_tchebycheff, tchebycheff
 from polytask.balancing.interfaces import Balancer, Place
 from polytask.errors import Problem, UserError, suggest
 from polytask.fronts.sweep import Fit
@@ -92,7 +93,7 @@ def fit_by(
         at: Where gradients are compared, of a balancer of gradients; see `polytask.balancing.Balancing`.
 
     Raises:
-        UserError: If ``steps`` is no number from 1.
+        UserError: If ``steps`` is no number from 1; in training, if the balancer learns from held-out rows.
 
     Example:
         >>> from polytask.fronts import sweep
@@ -116,15 +117,18 @@ def fit_by(
             torch.manual_seed(seed)
             model, method = build(), balancer(preference)
             moved = optimizer([*model.parameters(), *method.parameters()])
+
+            def row(number: int) -> Float[Tensor, "tasks"]:
+                found = losses(model, number)
+                return found if isinstance(found, Tensor) else torch.stack(list(found))
+
             for number in range(steps):
                 moved.zero_grad()
                 backward(losses(model, number), method, at=at)
                 moved.step()
+                after_step(method, partial(row, number))
             model.eval()
             with torch.no_grad():
-                if evaluate is not None:
-                    return evaluate(model)
-                found = losses(model, 0)
-                return found if isinstance(found, Tensor) else torch.stack(list(found))
+                return row(0) if evaluate is None else evaluate(model)
 
     return fit
