@@ -32,7 +32,7 @@ class Columns(Table):
 
     Attributes:
         table: Where the rows come from, as in a training configuration.
-        tasks: Likewise; all of them labelled in every row.
+        tasks: Likewise.
     """
 
     source: Literal["table"]

@@ -29,6 +29,16 @@ class Variant:
     weights: tuple[float, ...] = ()
     task: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Unique in a data set, but for weights.
+
+        Example:
+            >>> Variant("mgda").name, Variant("single_task", task="like").name
+            ('mgda', 'single_task-like')
+        """
+        return self.method if self.task is None else f"{self.method}-{self.task}"
+
 
 def static_weights(static: Static, tasks: int, seed: int) -> list[tuple[float, ...]]:
     """Weights that are tried beside equal ones; each sums to the number of tasks.

@@ -16,15 +16,18 @@ WARM_UP = 3
 
 
 def step_seconds(experiment: NeutralExperiment, number: int, lab: Lab) -> Mapping[str, float]:
-    """Per balancer the median of the processor seconds of a step; a loss that is not finite ends the measurement.
+    """Per balancer the median of the processor seconds of a step, at the lowest learning rate.
 
     Args:
         experiment: All settings.
         number: Of the data set.
         lab: Has its rows.
+
+    Raises:
+        NonFiniteError: A loss is not finite.
     """
     data_set = experiment.data_sets[number]
-    rate = data_set.train.learning_rates[0]
+    rate = min(data_set.train.learning_rates)
     rounds = WARM_UP + experiment.speed_rounds
     untested = data_set.train.model_copy(update={"steps": rounds + 1, "evaluations": 1})
     shown = data_set.model_copy(update={"train": untested})

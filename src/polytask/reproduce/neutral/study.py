@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,7 +49,9 @@ def study(experiment: NeutralExperiment, tasks: Sequence[Tasks], workshop: Works
         tasks: Per data set the names of its tasks.
         workshop: Does the trainings.
     """
-    every = [list(variants(experiment, data_set, names)) for data_set, names in _pairs(experiment, tasks)]
+    every = [
+        list(variants(experiment, data_set, names)) for data_set, names in zip(experiment.data_sets, tasks, strict=True)
+    ]
     trials = _trials(experiment, every, workshop)
     fixed = [
         static_weights(experiment.static, len(names), experiment.seed + number) for number, names in enumerate(tasks)
@@ -118,10 +120,6 @@ def _runs(
     ]
 
 
-def _pairs(experiment: NeutralExperiment, tasks: Sequence[Tasks]) -> Iterator[tuple[DataSet, Tasks]]:
-    return zip(experiment.data_sets, tasks, strict=True)
-
-
 def _trial(experiment: NeutralExperiment, number: int, variant: Variant, rate: float, name: str) -> Job:
     seed = _seed(experiment, TRIAL, 0)
     return Job(number, variant, rate, seed, _file(experiment, number, variant, f"trial-{name}"))
@@ -133,5 +131,4 @@ def _seed(experiment: NeutralExperiment, part: int, number: int) -> int:
 
 
 def _file(experiment: NeutralExperiment, number: int, variant: Variant, name: str) -> str:
-    parts: Mapping[bool, str] = {True: f"{variant.method}-{variant.task}", False: variant.method}
-    return f"{experiment.data_sets[number].name}/{parts[variant.task is not None]}/{name}.json"
+    return f"{experiment.data_sets[number].name}/{variant.name}/{name}.json"

@@ -60,7 +60,6 @@ def _read(job: Job, found: Mapping[str, Any]) -> Outcome | None:
 
 
 def _say(experiment: NeutralExperiment, job: Job, outcome: Outcome) -> str:
-    variant = job.variant
-    name = f"{experiment.data_sets[job.data_set].name}, {variant.method}{f' of {variant.task}' if variant.task else ''}"
+    name = f"{experiment.data_sets[job.data_set].name}, {job.variant.name}"
     result = outcome.diverged or f"validation {outcome.objective:.4f}"
     return f"{name}, learning rate {job.learning_rate:g}: {result}"
