@@ -61,6 +61,10 @@ def test_mistakes_end_with_2(project: Path, capsys: pytest.CaptureFixture[str]) 
     assert run("--sharing", "mmoe,plee", "--balancers", "mgdaa", "--out", "cmp") == 2
     text = capsys.readouterr().err
     assert "compare.sharing 'plee'.use: nothing is named 'plee'" in text and "did you mean 'mgda'" in text
+    assert run("--sharing", "plee", "--out", "cmp", "--set", "train.epochs=0", "--set", "tasks.click.label=clik") == 2
+    text = capsys.readouterr().err
+    assert all(where in text for where in ("compare.sharing 'plee'.use", "train.epochs", "'clik'"))
+    assert "compare: unknown key" not in text and text.count("train.epochs") == 1
     assert run("--only-changed", "axis", "--out", "cmp") == 2
     assert "compare.only_changed: unknown value 'axis'" in capsys.readouterr().err
     assert not Path("cmp").exists()

@@ -97,6 +97,17 @@ def test_verdict_no_difference() -> None:
     assert "No difference larger than the noise of 3 seeds between a and b." in text
 
 
+def test_verdict_some_are_behind() -> None:
+    noise = [[0.001, 0.0], [-0.001, 0.01], [0.0, -0.01]]
+    scores = {
+        name: [[row[0] + up + own[0] * twist, row[1] + own[1]] for row, own in zip(SINGLE, noise, strict=True)]
+        for name, up, twist in (("a", 0.05, 1), ("b", 0.0499, -1), ("c", 0.01, 1), ("d", 0.0, 1))
+    }
+    text = " ".join(verdict(made({"single": SINGLE, **scores})))
+    assert "a is ahead of 2 of the 3 other candidates by more than noise." in text
+    assert "No difference larger than the noise of 3 seeds between a and 1 of the 3 other candidates." in text
+
+
 def test_verdict_sharing_pays_and_a_seesaw() -> None:
     found = made({"single": SINGLE, "a": [[0.90, 2.02], [0.925, 2.22], [0.88, 1.82]]})
     sentences = verdict(found)

@@ -108,6 +108,28 @@ def test_resume_trains_what_was_added_alone(
         run_comparison(new_config(TASKS, train={**QUICK, "steps": 5}), grown, first.path, data=table, resume=True)
 
 
+def test_ctrl_c_loses_nothing_that_is_done(
+    tmp_path: Path, table: pa.Table, new_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    attempt = Lab.attempt
+
+    def interrupted(self: Lab, run: Run, tell: Any) -> Outcome:
+        if len(done) == 2:
+            done.append("Ctrl-C")
+            raise KeyboardInterrupt
+        done.append(run.key)
+        return attempt(self, run, tell)
+
+    monkeypatch.setattr(Lab, "attempt", interrupted)
+    config, options = new_config(TASKS, train=QUICK), parse_comparison({"seeds": 1, "lightgbm": False})
+    with pytest.raises(KeyboardInterrupt):
+        run_comparison(config, options, tmp_path / "cmp", data=table)
+    assert not (tmp_path / "cmp" / "comparison.json").exists()
+    found = run_comparison(config, options, tmp_path / "cmp", data=table, resume=True)
+    assert len(done) == 4 and len(set(done)) == 4 and not found.failures  # no run twice
+
+
 @pytest.mark.parametrize(("how", "kind"), [("raises", "crashed"), ("diverges", "diverged")])
 def test_a_failing_run_loses_itself_alone(
     tmp_path: Path, table: pa.Table, new_config: Callable[..., Any], how: str, kind: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +10,12 @@ import typer
 
 from polytask.cli.options import AllowCode, ConfigFile, Overrides
 from polytask.cli.output import console
+from polytask.errors import UserError
 
 if TYPE_CHECKING:
     from polytask.comparing.table import CompareConfig
     from polytask.config import Config
+    from polytask.errors import Problem
 
 
 def compare(
@@ -83,4 +85,28 @@ def _load(
 ) -> tuple[Config, CompareConfig]:
     from polytask.comparing.table import read_comparison
 
-    return read_comparison(path, overrides, changes, allow_code=allow_code)
+    try:
+        return read_comparison(path, overrides, changes, allow_code=allow_code)
+    except UserError as error:
+        # parts and data may hold more mistakes: one message should name them all
+        found = [*error.problems, *_more(path, overrides, changes, allow_code)]
+        raise UserError(dict.fromkeys(found)) from None
+
+
+def _more(
+    path: Path, overrides: Sequence[str], changes: dict[str, Any], allow_code: Sequence[str]
+) -> Iterator[Problem]:
+    """What else is wrong with the parts that are listed, and with what the file names."""
+    from polytask.cli.inspection import inspect_config
+    from polytask.comparing.checks import part_problems
+    from polytask.comparing.table import SECTION, read_parts
+
+    try:
+        yield from part_problems(read_parts(path, overrides, changes), allow_code)
+    except UserError as error:
+        yield from error.problems
+    try:
+        problems: Sequence[Problem] = inspect_config(path, overrides, allow_code).errors
+    except UserError as error:
+        problems = error.problems
+    yield from (one for one in problems if one.where != SECTION)  # which belongs to this verb alone

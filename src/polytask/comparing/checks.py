@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from polytask.comparing.plan import Method, Plan
-from polytask.comparing.table import CompareConfig
-from polytask.config import Config, component_problems
+from polytask.comparing.table import SECTION, CompareConfig
+from polytask.config import ComponentConfig, Config, component_problems
 from polytask.data.checks import CheckSettings, check_data
 from polytask.data.spaces import sample_space
 from polytask.errors import Problem, UserError
@@ -18,17 +18,23 @@ from polytask.training.run import single_task
 from polytask.training.single import choose_device, new_training
 
 
-def name_problems(config: Config, compare: CompareConfig) -> list[Problem]:
-    """What is wrong with the names and options of the table, and with what is installed."""
-    parts = [("sharing", "sharing", part) for part in compare.sharing]
+def part_problems(compare: CompareConfig, allow_code: Sequence[str] = ()) -> list[Problem]:
+    """What is wrong with the names and options of the table's parts."""
+    parts: list[tuple[str, str, ComponentConfig]] = [("sharing", "sharing", part) for part in compare.sharing]
     parts += [("balancers", "balancer", part) for part in compare.balancers]
     parts += [("single", "sharing", compare.single)] if compare.single is not None else []
     problems = []
     for key, section, part in parts:
         table = {name: value for name, value in part.model_dump().items() if value is not None}
-        for problem in component_problems({section: table}, config.allow_code):
-            where = problem.where.replace(section, f"compare.{key} '{part.use}'", 1)
+        for problem in component_problems({section: table}, allow_code):
+            where = problem.where.replace(section, f"{SECTION}.{key} '{part.use}'", 1)
             problems.append(replace(problem, where=where))
+    return problems
+
+
+def missing_problems(config: Config, compare: CompareConfig) -> list[Problem]:
+    """What is not installed, or not there."""
+    problems = []
     if compare.lightgbm and importlib.util.find_spec("lightgbm") is None:
         what = "not installed, but needed for one LightGBM model per task"
         remedy = "pip install 'polytask[baselines]', or leave it out: --no-lightgbm"

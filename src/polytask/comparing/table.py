@@ -87,6 +87,13 @@ def read_comparison(
     return config, found
 
 
+def read_parts(path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> CompareConfig:
+    """The ``[compare]`` table alone; see `read_comparison`."""
+    table = read_toml(path)
+    apply_overrides(table, overrides)
+    return parse_comparison(table.get(SECTION, {}), changes)
+
+
 def parse_comparison(table: object, changes: Mapping[str, Any] | None = None) -> CompareConfig:
     """Checks the keys of a ``[compare]`` table; the names in it are looked up by `polytask.comparing.checks`.
 

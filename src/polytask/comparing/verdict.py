@@ -113,12 +113,14 @@ def _others(found: Analysis, leader: Entry) -> Iterator[str]:
             f"On the {found.part} part {_names(above)} did better than {name} by more than noise; to choose by that "
             f"would be to choose on {found.part} rows."
         )
-    if others and not close and not above:
-        yield f"{name} is ahead of {_all(others)} by more than noise."
+    behind, noise = len(others) - len(close) - len(above), f"the noise of {leader.delta.count} seeds"
+    if behind:
+        of = _all(others) if behind == len(others) else _some(behind, others)
+        yield f"{name} is ahead of {of} by more than noise."
     if not close:
         return
-    of = _all(close) if len(close) == len(others) else f"{len(close)} of the {len(others)} other candidates"
-    yield f"No difference larger than the noise of {leader.delta.count} seeds between {name} and {of}."
+    of = _some(len(close), others) if behind else _all(close)
+    yield f"No difference larger than {noise} between {name} and {of}."
     cheapest = min((leader, *close), key=lambda entry: entry.cost.seconds)
     if cheapest.cost.seconds < 0.8 * leader.cost.seconds:
         share = cheapest.cost.seconds / leader.cost.seconds
@@ -162,6 +164,10 @@ def _turned(delta: Interval) -> Interval:
 
 def _all(entries: Sequence[Entry]) -> str:
     return _names(entries) if len(entries) <= 2 else f"any of the {len(entries)} other candidates"
+
+
+def _some(count: int, others: Sequence[Entry]) -> str:
+    return f"{count} of the {len(others)} other candidates"
 
 
 def _names(entries: Sequence[Entry]) -> str:
