@@ -23,7 +23,6 @@ from torch import Tensor
 
 from polytask.balancing import backward, cagrad, epo, equal, imtl_g, mgda, nash_mtl, pcgrad, upgrad
 from polytask.balancing.interfaces import Balancer, Scalarizer
-from polytask.errors import UserError
 
 SCALE = torch.tensor([0.1, 1.0], dtype=torch.float64)
 LOWEST = -20.0
@@ -68,10 +67,7 @@ def path(balancer: Balancer, start: tuple[float, float], steps: int) -> Tensor:
     for _ in range(steps):
         visited.append(x.detach().clone())
         optimizer.zero_grad()
-        try:
-            backward(list((SCALE * losses(x)).unbind()), balancer, at=at)
-        except UserError:
-            break  # nash_mtl on the front: gradients oppose each other to the last digits, and no bargain is found
+        backward(list((SCALE * losses(x)).unbind()), balancer, at=at)
         optimizer.step()
     return torch.stack(visited)
 

@@ -63,6 +63,18 @@ def test_two_tasks_at_an_angle_by_hand():
         np.testing.assert_allclose(fixed_point(scaled(matrix), 1.0), [(1 + cosine) ** -0.5] * 2, rtol=1e-9)
 
 
+@pytest.mark.parametrize("length", [1.0, 10.0, 1e3])
+@pytest.mark.parametrize("apart", [10.0**-k for k in range(2, 14)])
+def test_gradients_that_oppose_each_other_almost(apart, length):
+    """a (1 + c) = 1 / a, down to where the two count as opposed and nothing moves; on the way there no failure."""
+    matrix = np.array([[1.0, (apart - 1.0) * length], [(apart - 1.0) * length, length**2]])
+    weights = fixed_point(scaled(matrix), 1.0)
+    if apart <= 1e-9:
+        assert weights.tolist() == [0.0, 0.0]
+    else:
+        np.testing.assert_allclose(weights, [apart**-0.5, apart**-0.5 / length], rtol=1e-6)
+
+
 def test_gradients_of_zero_and_stationary_ones_get_nothing():
     assert fixed_point(scaled(np.zeros((2, 2))), 1.0).tolist() == [0.0, 0.0]
     assert fixed_point(scaled(np.diag([4.0, 0.0])), 1.0).tolist() == pytest.approx([0.5, 0.0])

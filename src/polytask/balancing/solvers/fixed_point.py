@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from polytask.balancing.solvers.scaled import Scaled
 from polytask.errors import Problem, UserError
 
-STATIONARY = 1e-10
+STATIONARY = 1e-9
 """Squared length of a convex combination of vectors of length 1 that counts as zero."""
 ROUNDS = 200
 ACCURACY = 1e-12
@@ -104,7 +104,9 @@ def _damped(
 
     share = min(1.0, 0.9 / max(float(-step.min()), 1e-300))
     before = value(z)
-    slack = 1e-12 * abs(before)
+    # the value is a difference of larger numbers
+    rounding = float(np.finfo(np.float64).eps) * float(np.abs(z) @ np.abs(matrix) @ np.abs(z))
+    slack = 1e-12 * abs(before) + 4.0 * rounding
     for _ in range(60):
         after = z * (1.0 + share * step)
         if value(after) <= before + 0.1 * share * slope + slack:
