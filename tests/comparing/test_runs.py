@@ -4,7 +4,9 @@ import json
 import math
 import os
 import signal
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,16 @@ def test_the_folder_holds_everything(first: Comparison) -> None:
     assert all(sentence in page for sentence in first.sentences)
     assert all(f"\n## {title}\n" in page for title in ("Overall", "Seesaw", "click", "spend", "Costs"))
     assert (first.path / "comparison.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_without_matplotlib_there_is_no_figure_and_a_note(
+    first: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    missing = replace(first, path=tmp_path).write({})
+    assert missing is not None and "pip install 'polytask[plot]'" in missing
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["comparison.json", "leaderboard.md"]
+    assert "comparison.png" not in (tmp_path / "leaderboard.md").read_text()
 
 
 def test_python_gets_a_table_a_verdict_and_a_bundle(first: Comparison, table: pa.Table) -> None:
@@ -198,7 +210,7 @@ def test_all_kinds_of_tasks_have_trees(table: pa.Table, new_config: Any, prepare
     config = new_config()
     trees = Trees(config, prepared_run(config, table))
     for task, metric in {"topic": "accuracy", "stars": "quadratic_kappa", "visits": "poisson_deviance"}.items():
-        outcome = trees.train(task, 0, lambda share: None)
+        outcome = trees.train(task, 0)
         assert not math.isnan(outcome.scores["test"][task][metric])
         assert outcome.scores["validation"][task]["improvement"] > 0
 

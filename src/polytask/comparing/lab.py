@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from polytask.balancing.engine import NonFiniteError
 from polytask.comparing.checks import task_config
 from polytask.comparing.memory import PeakMemory
@@ -22,7 +24,7 @@ from polytask.model import Model
 from polytask.serving import load_bundle
 from polytask.training.loop import EVALUATION_ROWS, Record, Training
 from polytask.training.prepared import Prepared
-from polytask.training.single import train_one
+from polytask.training.single import choose_device, train_one
 
 Tell = Callable[[float], None]
 SHORTEST = 0.2
@@ -69,7 +71,7 @@ class Lab:
         if run.method.kind == "lightgbm":
             if self._trees is None:
                 self._trees = Trees(self.config, self.prepared)
-            return self._trees.train(str(run.task), run.seed, tell)
+            return self._trees.train(str(run.task), run.seed)  # how many rounds are left is not known
         prepared, config = self.prepared, run.method.config(self.config)
         if run.task is not None:
             config, prepared = task_config(self.config, run.method, run.task, prepared), prepared.only(run.task)
@@ -78,7 +80,8 @@ class Lab:
         with PeakMemory() as memory:
             scores = train_one(config, prepared, folder, seed=run.seed, title=run.title, watcher=watcher)
         facts = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-        model = load_bundle(folder / "bundle", allow_code=config.allow_code).model
+        device = str(choose_device(config.train.device))
+        model = load_bundle(folder / "bundle", allow_code=config.allow_code, device=device).model
         # an interrupted run knows the time of its last part alone
         timed = facts["timed_steps"]
         seconds = facts["seconds"] * facts["steps"] / timed if timed else math.nan
@@ -115,11 +118,18 @@ class _Listener:
 
 def inference_speed(model: Model, prepared: Prepared) -> float:
     """Rows a second through the model, on one batch of the validation part."""
-    batch = next(iter(prepared.reader("validation").ordered(EVALUATION_ROWS)))
+    device = next(model.parameters()).device
+    features = next(iter(prepared.reader("validation").ordered(EVALUATION_ROWS))).features.to(device)
     model.eval()
-    model.predict(batch.features)  # the first pass allocates
+
+    def predict() -> None:
+        model.predict(features)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # else only the launch of its kernels is timed
+
+    predict()  # the first pass allocates
     passes, started = 0, time.perf_counter()
     while (spent := time.perf_counter() - started) < SHORTEST or not passes:
-        model.predict(batch.features)
+        predict()
         passes += 1
-    return passes * len(batch) / spent if spent else math.nan
+    return passes * len(features) / spent if spent else math.nan

@@ -61,19 +61,23 @@ class Grid:
 
 def overall(found: Analysis) -> Grid:
     """All methods, the candidates in the order in which validation has them."""
-    headings = ("method", "Δm", "95 % interval", "Δm validation", "rank", "p baseline", "p leader")
+    many = len(found.seeds) > 1
     rows = []
     for entry in found.entries:
-        shown = (_percent(entry.delta.mean), _range(entry.delta, _percent), _percent(entry.validation))
-        tests = (_p(entry.versus_baseline), _p(entry.versus_leader))
         single = entry.method.kind == "single"
-        rows.append((_name(entry), *(("0", "", "0") if single else shown), _number(entry.rank, ".2f"), *tests))
-    best = "" if found.best_baseline is None else f" ({found.best_baseline.method.name})"
+        mean, chosen = ("0", "0") if single else (_percent(entry.delta.mean), _percent(entry.validation))
+        spread = ("" if single else _range(entry.delta, _percent),) if many else ()
+        tests = (_p(entry.versus_baseline), _p(entry.versus_leader)) if many else ()
+        rows.append((_name(entry), mean, *spread, chosen, _number(entry.rank, ".2f"), *tests))
+    intervals, tests = (("95 % interval",), ("p baseline", "p leader")) if many else ((), ())
+    headings = ("method", "Δm", *intervals, "Δm validation", "rank", *tests)
     caption = (
         f"Δm: mean over tasks of the relative gain over one network per task, on the {found.part} part, "
-        f"{_seeds(found)}. Validation chooses. p: paired t test on Δm against the better baseline{best} and against "
-        "the leader, Holm-corrected."
+        f"{_seeds(found)}. Validation chooses."
     )
+    if many:
+        best = "" if found.best_baseline is None else f" ({found.best_baseline.method.name})"
+        caption += f" p: paired t test on Δm against the better baseline{best} and against the leader, Holm-corrected."
     return Grid("Overall", headings, tuple(rows), caption, _leader(found))
 
 
@@ -84,30 +88,30 @@ def seesaw(found: Analysis) -> Grid:
         for entry in found.entries
         if entry.method.kind != "single"
     ]
-    cells = len(rows) * len(found.measures)
-    by_chance = f", so that chance alone would mark about {0.05 * cells:.0f} of {cells} cells"
-    chance = by_chance if len(found.seeds) > 1 else ""
-    caption = (
-        f"Gain over the task's own network in its metric, positive is better. {UP} and {DOWN}: the 95 % interval over "
-        f"seeds excludes 0{chance}; {LEVEL}: it does not."
-    )
+    caption = "Gain over the task's own network in its metric, positive is better."
+    if len(found.seeds) > 1:
+        cells = len(rows) * len(found.measures)
+        caption += (
+            f" {UP} and {DOWN}: the 95 % interval over seeds excludes 0, so that chance alone would mark about "
+            f"{0.05 * cells:.0f} of {cells} cells; {LEVEL}: it does not."
+        )
     headings = ("method", *(f"{one.task} ({one.metric})" for one in found.measures))
     return Grid("Seesaw", headings, tuple(rows), caption, _leader(found))
 
 
 def of_task(found: Analysis, index: int) -> Grid:
     """One task."""
-    measure = found.measures[index]
+    measure, many = found.measures[index], len(found.seeds) > 1
     rows = []
     for entry in found.entries:
         gain = entry.gains[index]
-        shown = ("", "") if entry.method.kind == "single" else (_marked(gain), _range(gain, _gain))
-        rows.append((_name(entry), _spread(entry.scores[index]), *shown))
+        shown = [_marked(gain), *([_range(gain, _gain)] if many else [])]
+        single = entry.method.kind == "single"
+        rows.append((_name(entry), _spread(entry.scores[index]), *(["" for _ in shown] if single else shown)))
     better = "higher" if measure.higher_is_better else "lower"
-    caption = (
-        f"{found.part} part, mean ± standard deviation over seeds; {better} is better; gains are positive where better."
-    )
-    headings = ("method", measure.metric, "gain", "95 % interval")
+    seeds = "mean ± standard deviation over seeds" if many else "one seed"
+    caption = f"{found.part} part, {seeds}; {better} is better; gains are positive where better."
+    headings = ("method", measure.metric, "gain", *(["95 % interval"] if many else []))
     return Grid(measure.task, headings, tuple(rows), caption, _leader(found))
 
 
@@ -203,7 +207,14 @@ def _range(gain: Interval, shown: object) -> str:
 
 
 def _gain(value: float) -> str:
-    return _number(value, "+.4f")
+    """With its sign, but for what rounds to 0.
+
+    Example:
+        >>> _gain(0.01234), _gain(-0.00001)
+        ('+0.0123', '0.0000')
+    """
+    text = _number(value, "+.4f")
+    return text[1:] if text in ("+0.0000", "-0.0000") else text
 
 
 def _percent(value: float) -> str:

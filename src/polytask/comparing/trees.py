@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,19 +64,16 @@ class Trees:
         self._columns = _Columns(prepared.preprocessor)
         self._parts = {part: self._read(prepared, part) for part in ("train", *SPLITS) if part in prepared.parts}
 
-    def train(self, name: str, seed: int, tell: Callable[[float], None]) -> Outcome:
+    def train(self, name: str, seed: int) -> Outcome:
         """One model of one task."""
         task, options = self._tasks[name], self._options(name, seed)
         train = self._dataset(name, "train", options)
         validation = self._dataset(name, "validation", options, reference=train)
         stop = self._package.early_stopping(PATIENCE, first_metric_only=True, verbose=False)
 
-        def watch(state: Any) -> None:
-            tell((state.iteration + 1) / ROUNDS)
-
         started = time.perf_counter()
         with PeakMemory() as memory:
-            booster = self._package.train(options, train, ROUNDS, valid_sets=[validation], callbacks=[stop, watch])
+            booster = self._package.train(options, train, ROUNDS, valid_sets=[validation], callbacks=[stop])
         seconds = time.perf_counter() - started
         scores = {part: {name: self._score(task, booster, part)} for part in SPLITS if part in self._parts}
         leaves = sum(tree["num_leaves"] for tree in booster.dump_model(booster.best_iteration)["tree_info"])
