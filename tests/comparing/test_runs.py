@@ -195,6 +195,12 @@ def test_everything_is_refused_before_any_training(table: pa.Table, tmp_path: Pa
     assert not (tmp_path / "cmp").exists()
 
 
+def test_a_warm_start_is_refused(table: pa.Table, tmp_path: Path, new_config: Any) -> None:
+    config = new_config(TASKS, train={**QUICK, "warm_start": "bundle"})
+    with pytest.raises(UserError, match=r"train\.warm_start: .*networks of single tasks cannot start from it"):
+        run_comparison(config, parse_comparison({"lightgbm": False}), tmp_path / "cmp", data=table)
+
+
 def test_lightgbm_is_named_before_any_training(
     table: pa.Table, tmp_path: Path, new_config: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

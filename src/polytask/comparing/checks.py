@@ -32,9 +32,12 @@ def part_problems(compare: CompareConfig, allow_code: Sequence[str] = ()) -> lis
     return problems
 
 
-def missing_problems(config: Config, compare: CompareConfig) -> list[Problem]:
-    """What is not installed, or not there."""
+def setting_problems(config: Config, compare: CompareConfig) -> list[Problem]:
+    """What is not installed, not there, or would make the comparison unfair."""
     problems = []
+    if config.train.warm_start is not None:
+        what = f"'{config.train.warm_start}' given, but networks of single tasks cannot start from it"
+        problems.append(Problem("train.warm_start", what, "remove it: a comparison starts all models afresh"))
     if compare.lightgbm and importlib.util.find_spec("lightgbm") is None:
         what = "not installed, but needed for one LightGBM model per task"
         remedy = "pip install 'polytask[baselines]', or leave it out: --no-lightgbm"

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from polytask.comparing import tables
 from polytask.comparing.analysis import Measure, analyse
-from polytask.comparing.checks import build_problems, data_problems, missing_problems, part_problems
+from polytask.comparing.checks import build_problems, data_problems, part_problems, setting_problems
 from polytask.comparing.lab import Lab
 from polytask.comparing.plan import Plan, make_plan
 from polytask.comparing.progress import Display
@@ -171,7 +171,7 @@ def _checked(config: Config, options: CompareConfig, data: Any, console: Console
     Raises:
         UserError: With all that is wrong with either.
     """
-    problems = [*part_problems(options, config.allow_code), *missing_problems(config, options)]
+    problems = [*part_problems(options, config.allow_code), *setting_problems(config, options)]
     plan = opened = None
     try:
         plan = make_plan(config, options)
@@ -201,10 +201,7 @@ def _prepared(config: Config, opened: Tables, console: Console | None) -> Prepar
 
 
 def _size(plan: Plan) -> str:
-    """What is about to be trained.
-
-    The single-task networks and trees are one run per task and seed.
-    """
+    """What is about to be trained, in a sentence."""
     seeds, tasks = len(plan.seeds), len(plan.tasks)
     many = f"{seeds} seed{'s' * (seeds > 1)}"
     alone = " and ".join("networks" if one.kind == "single" else "LightGBM models" for one in plan.baselines)
