@@ -51,7 +51,7 @@ def compare(
 ) -> None:
     """Compare architectures and balancers over seeds, against one network and one LightGBM model per task.
 
-    All can be written into a [compare] table of the file instead, where parts may have options. Everything is checked
+    All can be written into the table `compare` of the file instead, where parts may have options. Everything is checked
     before the first training. A run that fails is reported, and the others go on; Ctrl-C and --resume lose at most the
     steps since the last checkpoint of the runs in flight.
 
