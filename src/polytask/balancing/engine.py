@@ -273,7 +273,7 @@ class Balancing(nn.Module):
         directions = local.over(self.ranks, count).directions(
             lambda jacobian: balancer(jacobian / scale, step),
             count,
-            (lambda: balancer.row_weights(step)) if balancer.keeps_history else None,
+            (lambda: balancer.row_weights(step) / scale) if balancer.keeps_history else None,
         )
         # gradients are summed over ranks afterwards, and every rank has the whole direction
         share = scale / self.ranks.size

@@ -76,7 +76,7 @@ class Optimization:
             [group for group in groups if group["params"]], lr=config.learning_rate, fused=True
         )
         self._rows = RowwiseAdagrad(
-            tables,
+            [{"params": tables}],  # as a group there may be none
             lr=config.embedding_learning_rate,
             weight_decay=config.embedding_weight_decay,
             initial=config.embedding_initial,

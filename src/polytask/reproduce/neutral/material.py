@@ -54,7 +54,6 @@ class Numbers(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.table = _no_rows()
         self.out_features = width
 
     def forward(self, features: Features) -> Float[Tensor, "batch width"]:
@@ -71,7 +70,6 @@ class Pixels(nn.Module):
 
     def __init__(self, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.table = _no_rows()
         self.network = LeNet(dropout=dropout)
         self.out_features = self.network.out_features
         # halves the time of a step on processors; torch's stubs do not know the argument
@@ -178,11 +176,6 @@ def _digits(data: Digits, options: Mapping[str, object], seed: int) -> Material:
     )
     checked = check_options(Pixels, dict(options), path="network.encoder", provided=set())
     return Material(parts, tasks, partial(Pixels, **checked))
-
-
-def _no_rows() -> nn.Parameter:
-    """In the place of embeddings: the training loop's optimizer of tables refuses to have none."""
-    return nn.Parameter(torch.empty(0, 1))
 
 
 def _moments(values: np.ndarray, classes: int = 0) -> LabelStats:
