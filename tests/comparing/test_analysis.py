@@ -94,7 +94,7 @@ def test_verdict_no_difference() -> None:
     )
     text = " ".join(verdict(found))
     assert text.startswith("No difference larger than the noise of 3 seeds between one network per task and a")
-    assert "No difference larger than the noise of 3 seeds between a and b." in text
+    assert "No difference larger than the noise of 3 seeds, corrected for 2 tests, between a and b." in text
 
 
 def test_verdict_some_are_behind() -> None:
@@ -105,7 +105,7 @@ def test_verdict_some_are_behind() -> None:
     }
     text = " ".join(verdict(made({"single": SINGLE, **scores})))
     assert "a is ahead of 2 of the 3 other candidates by more than noise." in text
-    assert "No difference larger than the noise of 3 seeds between a and 1 of the 3 other candidates." in text
+    assert "the noise of 3 seeds, corrected for 4 tests, between a and 1 of the 3 other candidates." in text
 
 
 def test_verdict_sharing_pays_and_a_seesaw() -> None:

@@ -113,7 +113,9 @@ def _others(found: Analysis, leader: Entry) -> Iterator[str]:
             f"On the {found.part} part {_names(above)} did better than {name} by more than noise; to choose by that "
             f"would be to choose on {found.part} rows."
         )
-    behind, noise = len(others) - len(close) - len(above), f"the noise of {leader.delta.count} seeds"
+    tests = sum(not math.isnan(entry.versus_leader) for entry in found.entries)
+    corrected = f", corrected for {tests} tests," if tests > 1 else ""
+    behind, noise = len(others) - len(close) - len(above), f"the noise of {leader.delta.count} seeds{corrected}"
     if behind:
         of = _all(others) if behind == len(others) else _some(behind, others)
         yield f"{name} is ahead of {of} by more than noise."
