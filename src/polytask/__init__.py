@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "fit": ("polytask.training", "fit"),
     "train": ("polytask.training", "train"),
+    "compare": ("polytask.comparing", "compare"),
     "evaluate": ("polytask.evaluation", "evaluate"),
     "predict": ("polytask.serving", "predict"),
     "load": ("polytask.serving", "load_bundle"),
@@ -26,6 +27,7 @@ _EXPORTS = {
 __all__ = [
     "fit",
     "train",
+    "compare",
     "evaluate",
     "predict",
     "load",

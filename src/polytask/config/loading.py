@@ -57,8 +57,10 @@ def parse_config(
     """
     problems: list[Problem] = []
     config: Config | None = None
+    # [compare] is for `polytask compare`, which checks it
+    table = {key: value for key, value in table.items() if key != "compare"}
     try:
-        config = Config.model_validate(dict(table))
+        config = Config.model_validate(table)
     except ValidationError as error:
         problems += problems_of(error, Config)
     if config is not None:
