@@ -35,7 +35,7 @@ SCALES = (0.0, 1e-30, 1e-15, 1.0, 1e6, 1e15)
 
 
 def test_every_method_is_here():
-    elsewhere = {"equal", "constant", "uncertainty", "auto_lambda"}
+    elsewhere = {"equal", "constant", "uncertainty", "auto_lambda", "tchebycheff"}
     assert {name.partition(",")[0] for name in BUILDERS} | elsewhere == set(scalarizers.__all__)
 
 

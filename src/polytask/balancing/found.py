@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
-from polytask.balancing.graph import own_leaves
+from polytask.balancing.graph import accumulate, own_leaves
 from polytask.balancing.rows import Collector, Rows, plus, precise
 from polytask.errors import Problem, UserError
 
@@ -79,7 +79,7 @@ class FoundTasks:
                 count = len(one.edges)
                 one.gradients = {e: g for e, g in zip(one.edges, found[:count], strict=True) if g is not None}
                 for leaf, grad in zip(one.leaves if fill else [], found[count:], strict=True):
-                    leaf.grad = plus(leaf.grad, grad)
+                    accumulate(leaf, grad)
 
     def gramian(self) -> Float[Tensor, "tasks tasks"] | None:
         """Inner products of the tasks' gradients at the cut; None if nothing is shared."""
@@ -125,7 +125,7 @@ class FoundTasks:
             if leaf is None:
                 inner.append(edge)
             else:
-                leaf.grad = plus(leaf.grad, grad)
+                accumulate(leaf, grad)
         if inner:
             torch.autograd.backward(
                 [GradientEdge(*edge) for edge in inner], [total[edge] for edge in inner], retain_graph=retain_graph

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
@@ -113,3 +114,23 @@ def _next(node: Node, below: bool, entries: Mapping[Node, int]) -> list[tuple[No
         for number, (following, _) in enumerate(node.next_functions)
         if following is not None
     ]
+
+
+def accumulate(leaf: Tensor, grad: Tensor | None) -> None:
+    """Adds to ``leaf.grad``, in the memory layout of the leaf, as autograd itself does.
+
+    Fused optimizers walk through both by memory: with another layout they would move other entries than those meant.
+
+    Example:
+        >>> leaf = torch.zeros(2, 3, requires_grad=True)
+        >>> accumulate(leaf, torch.ones(3, 2).T)
+        >>> leaf.grad.stride()
+        (3, 1)
+    """
+    if grad is None:
+        return
+    if leaf.grad is not None:
+        grad = leaf.grad + grad
+    if not grad.is_sparse and grad.stride() != leaf.stride():
+        grad = torch.empty_like(leaf).copy_(grad)
+    leaf.grad = grad

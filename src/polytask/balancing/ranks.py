@@ -9,6 +9,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from polytask.balancing.graph import accumulate
 from polytask.errors import Problem, UserError
 
 
@@ -84,4 +85,5 @@ def sum_gradients(parameters: Iterable[Tensor], ranks: Ranks) -> None:
             parameter.grad = grad.to_dense() if grad.is_sparse else grad
         flat = ranks.sum(torch.cat([p.grad.flatten() for p in some if p.grad is not None]))
         for parameter, part in zip(some, torch.split(flat, [parameter.numel() for parameter in some]), strict=True):
-            parameter.grad = part.view_as(parameter)
+            parameter.grad = None
+            accumulate(parameter, part.view(parameter.shape))

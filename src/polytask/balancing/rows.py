@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from polytask.balancing.graph import accumulate
 from polytask.balancing.ranks import Ranks
 
 Matrix = tuple[Float[Tensor, "present width"], Callable[[Tensor], Tensor]]
@@ -107,7 +108,7 @@ class Rows:
     def add(self, directions: Sequence[Tensor | None]) -> None:
         """Adds the own gradients and the directions to ``.grad``."""
         for leaf, own, direction in zip(self.sources, self.own, directions, strict=True):
-            leaf.grad = plus(leaf.grad, plus(own, direction))
+            accumulate(leaf, plus(own, direction))
 
 
 class Collector:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from polytask.balancing.graph import last_layer, leaves
+from polytask.balancing.graph import accumulate, last_layer, leaves
 from polytask.balancing.rows import Collector, Rows, precise
 from polytask.cut import Cut
 
@@ -54,7 +54,7 @@ class SplitTasks:
         if inputs:
             self._gradient = found[0]
         for leaf, grad in zip(private, found[len(inputs) :], strict=True):
-            leaf.grad = grad if leaf.grad is None else leaf.grad + grad
+            accumulate(leaf, grad)
 
     def gramian(self) -> Float[Tensor, "tasks tasks"] | None:
         """Inner products of the tasks' gradients at the cut; None if nothing is shared."""
