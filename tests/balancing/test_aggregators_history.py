@@ -147,6 +147,18 @@ def test_row_weights_make_the_direction_of_a_method_that_forgets_at_once():
             torch.testing.assert_close(weights @ gradients, direction)
 
 
+@every
+def test_where_only_gradients_without_a_history_are_left_they_move(build):
+    gradients = gradients_of(TASKS, WIDTH)
+    gradients[2] = 0.0
+    balancer = build()
+    direction, weights = given(balancer, gradients=gradients)
+    assert bool((weights > 0).all()) and bool(direction.isfinite().all())
+    for width in (WIDTH, 0):
+        direction, weights = given(build(), gradients=torch.zeros(TASKS, width, dtype=torch.float64))
+        assert not direction.any() and bool((weights > 0).all())
+
+
 def test_history_alone():
     history, present = History(3), torch.tensor([True, False, True])
     state = {name: value.clone() for name, value in history.state_dict().items()}

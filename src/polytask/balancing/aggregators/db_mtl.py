@@ -44,7 +44,8 @@ class DBMTL(Remembering):
         mean = torch.lerp(slopes.unsqueeze(1) * jacobian, before, rate)
         self.history.keep(mean, step.present)
         lengths = torch.linalg.vector_norm(mean, dim=1)
-        weights = lengths.max() * reciprocals(lengths)
+        # 1 where the mean is zero: only gradients without a history are left, and they move
+        weights = torch.where(lengths > 0, lengths.max() * reciprocals(lengths), 1.0)
         return weights @ mean, weights * slopes
 
     def _slopes(self, jacobian: Float[Tensor, "present width"], step: Step) -> Float[Tensor, "present"]:

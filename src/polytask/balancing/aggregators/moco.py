@@ -72,7 +72,9 @@ class MoCo(Remembering):
             return jacobian.new_ones(len(jacobian))
         losses = step.losses.detach()[step.present.to(step.losses.device)]
         refuse_negative(losses, step, self._names, "moco")
-        return losses.to(jacobian) * reciprocals(torch.linalg.vector_norm(jacobian, dim=1))
+        lengths = torch.linalg.vector_norm(jacobian, dim=1)
+        # 1 where the gradient is zero: only gradients without a history are left, and they move
+        return torch.where(lengths > 0, losses.to(jacobian) * reciprocals(lengths), 1.0)
 
     def _descend(
         self, gramian: Float64[np.ndarray, "present present"], gamma: float, step: Step
