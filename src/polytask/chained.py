@@ -27,6 +27,7 @@ class Chained(nn.Module):
     Attributes:
         method: How they are learnt.
         joints: Per task that comes after another, its joint probability as a task of its own, which is measured.
+        reads: Which rows of the representation every loss of the model reads; None: its own only.
 
     Raises:
         UserError: The method learns joint probabilities, and a task of the chain has options that shift them.
@@ -37,6 +38,7 @@ class Chained(nn.Module):
         self.method, self.chain = method, method.chain
         self.joints = joint_tasks(self.chain, tasks)
         self.register_buffer("index", torch.tensor(self.chain.tasks), persistent=False)
+        self.reads = _reads(self.chain, len(tasks)) if method.crosses else None
         if method.joint:
             _refuse_options(type(method).__name__, _members(self.chain, tasks))
             # tasks without options are of one stack
@@ -54,15 +56,6 @@ class Chained(nn.Module):
     def with_joints(self, batch: Batch) -> Batch:
         """The batch with joint labels beside the tasks' own."""
         return with_joints(self.chain, batch)
-
-    def reads(self, tasks: int) -> Bool[Tensor, "tasks tasks"] | None:
-        """Which rows of the representation every loss of the model reads; None: its own only."""
-        if not self.method.crosses:
-            return None
-        found = torch.eye(tasks, dtype=torch.bool)
-        index = self.index.cpu()
-        found[index.unsqueeze(1), index] = self.chain.path
-        return found
 
     def loss_name(self, task: TaskName) -> TaskName:
         """Under which name a task finds the labels that it is trained on."""
@@ -102,6 +95,12 @@ def joint_tasks(chain: Chain, tasks: Sequence[Task]) -> dict[TaskName, Binary]:
         members[child].name: _joint([members[child], *(members[one] for one in chain.ancestors(child))])
         for child in chain.children
     }
+
+
+def _reads(chain: Chain, tasks: int) -> Bool[Tensor, "tasks tasks"]:
+    found, index = torch.eye(tasks, dtype=torch.bool), torch.tensor(chain.tasks)
+    found[index.unsqueeze(1), index] = chain.path
+    return found
 
 
 def _members(chain: Chain, tasks: Sequence[Task]) -> list[Binary]:

@@ -105,7 +105,7 @@ class Model(nn.Module):
     @property
     def reads(self) -> Bool[Tensor, "tasks tasks"] | None:
         """``reads[t, r]``: the loss of task t reads row r of the representation; None: every one its own only."""
-        return None if self.chain is None else self.chain.reads(len(self.tasks))
+        return None if self.chain is None else self.chain.reads
 
     @property
     def joints(self) -> Mapping[TaskName, Task]:

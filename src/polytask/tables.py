@@ -9,6 +9,7 @@ from typing import Any
 
 from polytask.config import Config, SplitConfig, simulator_name, source_kind
 from polytask.data import named, simulators
+from polytask.data.checks import CheckSettings, DataReport, check_data
 from polytask.data.columns import ColumnOptions
 from polytask.data.parts import PARTS, TEST, TRAIN, VALIDATION, Part
 from polytask.data.sources import TableSource, open_source
@@ -164,3 +165,14 @@ def _split_spec(split: SplitConfig | None) -> SplitSpec:
         return spec
     values = split.values
     return replace(spec, train_values=values.train, validation_values=values.validation, test_values=values.test)
+
+
+def report_on(config: Config, tables: Tables) -> DataReport:
+    """What `polytask check` finds in the data of a configuration; not all of it stops anything."""
+    settings = CheckSettings(
+        batch_size=config.train.batch_size,
+        balancer=config.balancer.use,
+        unscaled=[name for name, task in config.tasks.items() if task.options.get("scaling") == "none"],
+        given=[name for name, option in config.features.items() if option.kind is not None],
+    )
+    return check_data(tables.parts, tables.labels, tables.roles, settings)

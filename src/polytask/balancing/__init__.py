@@ -38,11 +38,11 @@ from polytask.balancing.weightings import (
     imtl_g,
     mgda,
     nash_mtl,
+    ntkmtl,
     pcgrad,
     sdmgrad,
     upgrad,
 )
-from polytask.balancing.weightings.ntkmtl import ntkmtl
 
 __all__ = [
     "equal",

@@ -57,8 +57,7 @@ def inspect_config(path: Path, overrides: Sequence[str] = (), allow_code: Sequen
         UserError: The file itself is wrong, so that nothing that it names can be looked at.
     """
     from polytask.cli.trial import trial_problems
-    from polytask.data.checks import CheckSettings, check_data
-    from polytask.tables import open_tables
+    from polytask.tables import open_tables, report_on
 
     table = read_toml(path)
     wrong: list[Problem] = []
@@ -76,13 +75,7 @@ def inspect_config(path: Path, overrides: Sequence[str] = (), allow_code: Sequen
         tables = open_tables(config)
     except UserError as error:
         return Inspection(config, None, None, (*options, *error.problems))
-    settings = CheckSettings(
-        batch_size=config.train.batch_size,
-        balancer=config.balancer.use,
-        unscaled=[name for name, task in config.tasks.items() if task.options.get("scaling") == "none"],
-        given=[name for name, option in config.features.items() if option.kind is not None],
-    )
-    report = check_data(tables.parts, tables.labels, tables.roles, settings)
+    report = report_on(config, tables)
     # warnings depend on batch size and balancer, which are not known where their tables are wrong
     found = [one for one in (*report.problems, *tables.problems) if whole or one.severity == "error"]
     if not options and all(one.severity != "error" for one in found):

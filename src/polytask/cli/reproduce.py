@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -61,14 +62,19 @@ def reproduce(
     folder = find(experiment)
     if out is None:
         raise UserError(Problem("--out", "missing", f"name the folder to write: --out runs/{folder.resolve().name}"))
-    in_processes = {"ma-2018-census": _census, "sener-2018-mgda": _sener, "neutral-balancers": _neutral}.get(
-        program(folder)
-    )
-    if (threads if in_processes else workers) is not None:
-        given, other = ("--threads", "--workers") if in_processes else ("--workers", "--threads")
+    by_trainings = _by_trainings(program(folder))
+    if (threads if by_trainings else workers) is not None:
+        given, other = ("--threads", "--workers") if by_trainings else ("--workers", "--threads")
         raise UserError(Problem(given, "this experiment does not take it", f"use {other}"))
-    if in_processes:
-        in_processes(folder, out, quick=quick, resume=resume, workers=workers or 1, target=target)
+    if by_trainings:
+        run_trainings, show, written = by_trainings
+        try:
+            result = run_trainings(folder, out, quick=quick, resume=resume, workers=workers or 1, console=target)
+        except KeyboardInterrupt:
+            target.print("interrupted; the same command with --resume goes on after the last finished training")
+            raise
+        show(result, target)
+        _done(quick, f"{written} in {out}", target)
         return
     try:
         result = run(folder, out, quick=quick, resume=resume, threads=threads, console=target)
@@ -76,55 +82,34 @@ def reproduce(
         target.print("interrupted; the same command with --resume goes on from the last finished block of runs")
         raise
     _show(result, target)
-    if quick:
-        target.print("[yellow]--quick: the numbers mean nothing, they show that everything runs[/yellow]")
     seconds = sum(clock for clock, _ in result.spent.values())
-    target.print(f"results and figures in {out} ({seconds:,.0f} s)", soft_wrap=True, markup=False)
+    _done(quick, f"results and figures in {out} ({seconds:,.0f} s)", target)
 
 
-def _census(folder: Path, out: Path, *, quick: bool, resume: bool, workers: int, target: Console) -> None:
-    from polytask.cli.census import show_census
-    from polytask.reproduce.census import reproduce_census
+def _by_trainings(program: str) -> tuple[Callable[..., Any], Callable[[Any, Console], None], str] | None:
+    """What runs and what shows an experiment whose trainings are kept one by one, and what it writes."""
+    if program == "ma-2018-census":
+        from polytask.cli.census import show_census
+        from polytask.reproduce.census import reproduce_census
 
-    try:
-        result = reproduce_census(folder, out, quick=quick, resume=resume, workers=workers, console=target)
-    except KeyboardInterrupt:
-        target.print("interrupted; the same command with --resume goes on after the last finished training")
-        raise
-    show_census(result, target)
+        return reproduce_census, show_census, "results and figure"
+    if program == "sener-2018-mgda":
+        from polytask.cli.sener import show_sener
+        from polytask.reproduce.sener import reproduce_sener
+
+        return reproduce_sener, show_sener, "results, tables and figure"
+    if program == "neutral-balancers":
+        from polytask.cli.neutral import show_neutral
+        from polytask.reproduce.neutral import reproduce_neutral
+
+        return reproduce_neutral, show_neutral, "results, table and figures"
+    return None
+
+
+def _done(quick: bool, text: str, target: Console) -> None:
     if quick:
         target.print("[yellow]--quick: the numbers mean nothing, they show that everything runs[/yellow]")
-    target.print(f"results and figure in {out}", soft_wrap=True, markup=False)
-
-
-def _sener(folder: Path, out: Path, *, quick: bool, resume: bool, workers: int, target: Console) -> None:
-    from polytask.cli.sener import show_sener
-    from polytask.reproduce.sener import reproduce_sener
-
-    try:
-        result = reproduce_sener(folder, out, quick=quick, resume=resume, workers=workers, console=target)
-    except KeyboardInterrupt:
-        target.print("interrupted; the same command with --resume goes on after the last finished training")
-        raise
-    show_sener(result, target)
-    if quick:
-        target.print("[yellow]--quick: the numbers mean nothing, they show that everything runs[/yellow]")
-    target.print(f"results, tables and figure in {out}", soft_wrap=True, markup=False)
-
-
-def _neutral(folder: Path, out: Path, *, quick: bool, resume: bool, workers: int, target: Console) -> None:
-    from polytask.cli.neutral import show_neutral
-    from polytask.reproduce.neutral import reproduce_neutral
-
-    try:
-        result = reproduce_neutral(folder, out, quick=quick, resume=resume, workers=workers, console=target)
-    except KeyboardInterrupt:
-        target.print("interrupted; the same command with --resume goes on after the last finished training")
-        raise
-    show_neutral(result, target)
-    if quick:
-        target.print("[yellow]--quick: the numbers mean nothing, they show that everything runs[/yellow]")
-    target.print(f"results, table and figures in {out}", soft_wrap=True, markup=False)
+    target.print(text, soft_wrap=True, markup=False)
 
 
 def _show(result: Reproduction, target: Console) -> None:

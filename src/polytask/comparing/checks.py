@@ -9,10 +9,9 @@ from dataclasses import replace
 from polytask.comparing.plan import Method, Plan
 from polytask.comparing.table import SECTION, CompareConfig
 from polytask.config import ComponentConfig, Config, component_problems
-from polytask.data.checks import CheckSettings, check_data
 from polytask.data.spaces import sample_space
 from polytask.errors import Problem, UserError
-from polytask.tables import Tables
+from polytask.tables import Tables, report_on
 from polytask.training.prepared import Prepared
 from polytask.training.run import single_task
 from polytask.training.single import choose_device, new_training
@@ -51,13 +50,7 @@ def setting_problems(config: Config, compare: CompareConfig) -> list[Problem]:
 
 def data_problems(config: Config, tables: Tables) -> list[Problem]:
     """What `polytask check` finds in the data; not all of it stops anything."""
-    settings = CheckSettings(
-        batch_size=config.train.batch_size,
-        balancer=config.balancer.use,
-        unscaled=[name for name, task in config.tasks.items() if task.options.get("scaling") == "none"],
-        given=[name for name, option in config.features.items() if option.kind is not None],
-    )
-    report = check_data(tables.parts, tables.labels, tables.roles, settings)
+    report = report_on(config, tables)
     return [*tables.problems, *report.problems]
 
 

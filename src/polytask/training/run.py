@@ -17,7 +17,6 @@ from rich.progress import Progress
 
 from polytask.chained import joint_tasks
 from polytask.config import BalancerConfig, Config, absolute
-from polytask.data.checks import CheckSettings, check_data
 from polytask.data.spaces import sample_space
 from polytask.errors import raise_errors
 from polytask.evaluation.scores import Scores
@@ -25,7 +24,7 @@ from polytask.files import write_json
 from polytask.model import build_chain
 from polytask.serving import Bundle, load_bundle
 from polytask.serving.bundle import fitted_tasks
-from polytask.tables import Tables, open_tables
+from polytask.tables import Tables, open_tables, report_on
 from polytask.tasks import Task
 from polytask.training.folder import check_folder, run_folder
 from polytask.training.prepared import Prepared, prepare
@@ -220,13 +219,7 @@ def _prepare(config: Config, tables: Tables, console: Console | None) -> Prepare
 
 
 def _check(config: Config, tables: Tables, console: Console | None) -> None:
-    settings = CheckSettings(
-        batch_size=config.train.batch_size,
-        balancer=config.balancer.use,
-        unscaled=[name for name, task in config.tasks.items() if task.options.get("scaling") == "none"],
-        given=[name for name, option in config.features.items() if option.kind is not None],
-    )
-    report = check_data(tables.parts, tables.labels, tables.roles, settings)
+    report = report_on(config, tables)
     for problem in raise_errors([*tables.problems, *report.problems]):
         if console is not None:
             show_finding(problem, console)

@@ -11,6 +11,7 @@ from polytask.balancing.weightings.gradvac import gradvac
 from polytask.balancing.weightings.imtl_g import imtl_g
 from polytask.balancing.weightings.mgda import mgda
 from polytask.balancing.weightings.nash_mtl import nash_mtl
+from polytask.balancing.weightings.ntkmtl import ntkmtl
 from polytask.balancing.weightings.pcgrad import pcgrad
 from polytask.balancing.weightings.sdmgrad import sdmgrad
 from polytask.balancing.weightings.upgrad import upgrad
@@ -29,5 +30,6 @@ __all__ = [
     "config",
     "sdmgrad",
     "gradnorm",
+    "ntkmtl",
     "epo",
 ]
