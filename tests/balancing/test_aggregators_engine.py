@@ -203,3 +203,51 @@ def test_ntkmtl_brings_gradients_at_the_parameters_to_one_length():
     lengths = weights * rows.norm(dim=1)
     torch.testing.assert_close(lengths, rows.norm(dim=1).square().mean().sqrt().expand(TASKS))
     torch.testing.assert_close(flat([model.table.weight, *model.trunk.parameters()]), weights @ rows)
+
+
+class OnlyTables(nn.Module):
+    """All that is shared is a table with sparse gradients."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = nn.Embedding(20, 4, sparse=True)
+        self.heads = nn.ModuleList(nn.Linear(4, 1) for _ in range(TASKS))
+        self.double()
+
+    def forward(self, ids):
+        features = self.table(ids)
+        return [(head(features) - number).square().mean() for number, head in enumerate(self.heads)]
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_what_is_shared_may_be_sparse_altogether(name):
+    model, balancer = OnlyTables(), BUILDERS[name]()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    start = model.table.weight.detach().clone()
+    for number in range(3):
+        optimizer.zero_grad()
+        losses = model(ids_of(number))
+        rows = jacobian(losses, [model.table.weight])
+        backward(losses, balancer)
+        if balancer.keeps_history:
+            step = step_of(losses, number)
+            torch.testing.assert_close(flat([model.table.weight]), balancer.row_weights(step) @ rows)
+        optimizer.step()
+    assert not torch.equal(model.table.weight, start)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("name", [*BUILDERS, "mean"])
+def test_a_gradient_that_is_not_finite_is_named_and_leaves_no_trace(name, sparse):
+    model = Model(sparse=sparse)
+    balancer = balancing.mean() if name == "mean" else BUILDERS[name]()
+    ids = ids_of(0)
+    losses = model(ids)
+    values = model.table(ids).sum()
+    losses[1] = losses[1] + (values - values.detach()).sqrt()  # 0, with an infinite slope
+    with pytest.raises(UserError, match="task 1 in step 0: its gradient .*is not finite"):
+        backward(losses, balancer)
+    assert model.table.weight.grad is None
+    if name in HISTORIES:
+        assert not balancer.history.seen.any()

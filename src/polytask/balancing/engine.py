@@ -270,7 +270,9 @@ class Balancing(nn.Module):
             part.tasks.through_heads(_within(part, step), scale=scale, fill=True)
         local = self._rows(parts, step, where="parameters")
         count = int(step.present.sum())
-        directions = local.over(self.ranks, count).directions(
+        rows = local.over(self.ranks, count)
+        refuse_rows(rows, step)
+        directions = rows.directions(
             lambda jacobian: balancer(jacobian / scale, step),
             count,
             (lambda: balancer.row_weights(step) / scale) if balancer.keeps_history else None,
@@ -317,6 +319,13 @@ def refuse_gramian(gramian: Float[Tensor, "present present"], step: Step) -> Non
     finite = torch.ones(len(step.present), dtype=torch.bool)
     finite[step.present.cpu()] = torch.isfinite(gramian.diagonal()).cpu()
     _refuse(finite, step, "gradient where tasks meet")
+
+
+def refuse_rows(rows: Rows, step: Step) -> None:
+    """Raises `NonFiniteError` naming the present tasks whose gradient holds NaN or infinity."""
+    finite = torch.ones(len(step.present), dtype=torch.bool)
+    finite[step.present.cpu()] = rows.finite(int(step.present.sum())).cpu()
+    _refuse(finite, step, "gradient at what tasks share")
 
 
 def _refuse(finite: Bool[Tensor, "tasks"], step: Step, what: str) -> None:

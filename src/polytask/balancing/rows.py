@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from polytask.balancing.graph import accumulate
@@ -66,6 +66,17 @@ class Rows:
                 total = plus(total, matrix @ matrix.T)
         return total
 
+    def finite(self, present: int) -> Bool[Tensor, "present"]:
+        """Of which tasks no shared gradient is NaN or infinite."""
+        found = torch.ones(present, dtype=torch.bool, device=self.sources[0].device)
+        for column in self.shared:
+            if isinstance(column, Tensor):
+                found &= column.flatten(1).isfinite().all(1)
+            elif column is not None:
+                known = [grad is None or bool(grad._values().isfinite().all()) for grad in column]
+                found &= torch.tensor(known, device=found.device)
+        return found
+
     def weighted(self, weights: Float[Tensor, "present"]) -> list[Tensor | None]:
         """``sum_i weights[i] shared[i]`` at every leaf."""
         found = []
@@ -95,9 +106,11 @@ class Rows:
                 column = leaf.new_zeros(present, *leaf.shape)
             made.append(None if left_out else as_matrix(column))
         joined = [one for one in made if one is not None]
-        if not joined:
+        if not joined and not any(apart):
             return [None] * len(self.sources)
-        direction = aggregate(torch.cat([matrix for matrix, _ in joined], 1))
+        # where all is apart the history has no columns, but its balancer still weighs the tasks
+        columns = [matrix for matrix, _ in joined] or [self.sources[0].new_zeros(present, 0)]
+        direction = aggregate(torch.cat(columns, 1))
         parts = iter(torch.split(direction, [matrix.shape[1] for matrix, _ in joined]))
         found = [None if one is None else one[1](next(parts)) for one in made]
         if row_weights is not None and any(apart):
