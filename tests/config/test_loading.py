@@ -223,3 +223,13 @@ def test_a_penalty_is_absent_unless_named() -> None:
 def test_mistakes_in_a_penalty(table: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_config(with_tables(penalty=table))
+
+
+def test_the_weights_of_the_selection() -> None:
+    config = parse_config(with_tables(train={"selection": {"buy": 2}, "epochs": 3}), components=False)
+    assert config.train.selection == {"buy": 2.0}
+    assert parse_config(tomllib.loads(dump_config(config)), components=False) == config
+    with pytest.raises(UserError, match=r"train\.selection\.bu: no task has this name; did you mean 'buy'\?"):
+        parse_config(with_tables(train={"selection": {"bu": 1.0}}), components=False)
+    with pytest.raises(UserError, match=r"train\.selection: all weights are 0"):
+        parse_config(with_tables(train={"selection": {"buy": 0.0}}), components=False)

@@ -57,8 +57,8 @@ def parse_config(
     """
     problems: list[Problem] = []
     config: Config | None = None
-    # [compare] is for `polytask compare`, which checks it
-    table = {key: value for key, value in table.items() if key != "compare"}
+    # each of these is for the verb of its name, which checks it
+    table = {key: value for key, value in table.items() if key not in ("compare", "pareto")}
     try:
         config = Config.model_validate(table)
     except ValidationError as error:
@@ -194,6 +194,14 @@ def _crossed(config: Config) -> list[Problem]:
         if not _TASK_NAME.fullmatch(name):
             what = "a task's name becomes a column and a folder"
             problems.append(Problem(dotted(["tasks", name]), what, "use letters, digits, '_', '-', '.' and spaces"))
+    selection = config.train.selection
+    problems += [
+        Problem(dotted(["train", "selection", name]), "no task has this name", suggest(name, list(config.tasks)))
+        for name in selection or ()
+        if name not in config.tasks
+    ]
+    if selection is not None and not any(selection.get(name, 1.0) for name in config.tasks):
+        problems.append(Problem("train.selection", "all weights are 0", "give one task a weight above 0"))
     clash = set(config.tasks) & set(config.data.keys)
     problems += [
         Problem("data.keys", f"{name!r} is a task as well; both would be columns of the predictions", "rename the task")

@@ -119,6 +119,7 @@ class TrainConfig(Table):
         shuffle_buffer: Rows in the shuffle buffer; bounds the memory of reading.
         compile: Compile the model with ``torch.compile``.
         warm_start: A bundle whose weights to start from.
+        selection: Weights of tasks in the score that selects the weights of the model; 1 for a task without.
     """
 
     epochs: Positive = 10
@@ -146,6 +147,7 @@ class TrainConfig(Table):
     shuffle_buffer: Positive = 262_144
     compile: bool = False
     warm_start: str | None = None
+    selection: dict[str, Annotated[float, Field(ge=0.0)]] | None = None
 
 
 class Config(Table):

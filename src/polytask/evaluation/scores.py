@@ -76,12 +76,19 @@ def score(model: Model, batches: Iterable[Batch], groups: Mapping[TaskName, str]
     return {name: scorer.compute() for name, scorer in scorers.items()}
 
 
-def selection_score(scores: Scores) -> float:
+def selection_score(scores: Scores, weights: Mapping[TaskName, float] | None = None) -> float:
     """What selects a model: the mean over tasks of the share of the constant prediction's loss that it saves.
 
+    Args:
+        scores: Of all tasks.
+        weights: Of tasks in the mean; 1 for a task without.
+
     Example:
-        >>> selection_score({"a": {"improvement": 0.2}, "b": {"improvement": 0.4}, "c": {"improvement": math.nan}})
-        0.30000000000000004
+        >>> found = {"a": {"improvement": 0.2}, "b": {"improvement": 0.4}, "c": {"improvement": math.nan}}
+        >>> selection_score(found), selection_score(found, {"a": 0.0})
+        (0.30000000000000004, 0.4)
     """
-    known = [values["improvement"] for values in scores.values() if not math.isnan(values["improvement"])]
-    return sum(known) / len(known) if known else math.nan
+    given = weights or {}
+    known = {name: given.get(name, 1.0) for name, values in scores.items() if not math.isnan(values["improvement"])}
+    total = sum(known.values())
+    return sum(weight * scores[name]["improvement"] for name, weight in known.items()) / total if total else math.nan

@@ -170,7 +170,8 @@ class Training:
 
     def _evaluate(self) -> EvaluationRecord:
         scores = score(self.model, self._validation.ordered(EVALUATION_ROWS), self._groups)
-        value = selection_score({task.name: scores[task.name] for task in self.model.tasks})
+        own = {task.name: scores[task.name] for task in self.model.tasks}
+        value = selection_score(own, self._config.selection)
         best = not self.best_step or value > self.best_score or (math.isnan(self.best_score) and not math.isnan(value))
         self._without_gain = 0 if best else self._without_gain + 1
         if best:

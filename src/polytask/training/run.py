@@ -126,7 +126,8 @@ def train_run(
 
 def single_task(config: Config, task: str, where: str | None) -> Config:
     """The configuration of one task's baseline, in the same sample space: all else is equal, nothing is to balance."""
-    alone = config.train.model_copy(update={"seeds": 1, "baselines": False, "warm_start": None})
+    once: dict[str, Any] = {"seeds": 1, "baselines": False, "warm_start": None, "selection": None}
+    alone = config.train.model_copy(update=once)
     tasks = {task: config.tasks[task].model_copy(update={"after": None, "where": where})}
     update = {"tasks": tasks, "balancer": BalancerConfig(use="equal"), "chain": None, "train": alone}
     return config.model_copy(update=update)
