@@ -130,7 +130,7 @@ def train_step(
     _refuse_non_finite(model, step)
     parts = [
         Part(
-            _tasks(model, loss, made),
+            split_losses(model, loss, made),
             (target.weights > 0).any(1).cpu() if len(micro) > 1 else None,
             None if made.penalty is None else made.penalty / len(micro),
         )
@@ -140,7 +140,8 @@ def train_step(
     return step.losses, balancing.backward(parts, step), step
 
 
-def _tasks(model: Model, losses: Float[Tensor, "tasks"], made: Representation) -> SplitTasks:
+def split_losses(model: Model, losses: Float[Tensor, "tasks"], made: Representation) -> SplitTasks:
+    """The losses of one forward pass as balancing needs them: with what the tasks share below."""
     reads = model.reads
     if reads is None:
         return SplitTasks(losses, made.value, made.cut)
