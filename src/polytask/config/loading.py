@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def parse_config(
     problems: list[Problem] = []
     config: Config | None = None
     # each of these is for the verb of its name, which checks it
-    table = {key: value for key, value in table.items() if key not in ("compare", "pareto")}
+    table = {key: value for key, value in table.items() if key not in ("compare", "pareto", "sweep")}
     try:
         config = Config.model_validate(table)
     except ValidationError as error:
@@ -138,6 +139,7 @@ def component_problems(table: Mapping[str, Any], allow_code: Sequence[str] = ())
     if isinstance(penalty, Mapping) and "use" in penalty:
         options = {key: value for key, value in penalty.items() if key != "use"}
         collect(PENALTIES, penalty["use"], options, "penalty", ("use",))
+    problems += _logger_problems(table.get("train", {}), allow_code)
     tasks, own = table.get("tasks", {}), _fields(TaskConfig)
     for name, task in tasks.items() if isinstance(tasks, Mapping) else ():
         if isinstance(task, Mapping) and isinstance(task.get("kind"), str):
@@ -156,6 +158,7 @@ SECTIONS = {
     "chain": ("polytask.chains", "plain"),
 }
 PENALTIES = "polytask.sharing.penalties"  # a part that no model has by default
+LOGGERS = "polytask.tracking"
 # parameters that the library fills in itself
 PROVIDED: Mapping[str, tuple[str, ...]] = {
     "polytask.encoders": ("spec", "streams"),
@@ -164,6 +167,7 @@ PROVIDED: Mapping[str, tuple[str, ...]] = {
     "polytask.balancing": ("tasks", "kinds", "names"),
     "polytask.chains": ("chain", "in_features", "tower_features"),
     "polytask.tasks": ("name", "classes"),
+    "polytask.tracking": ("run",),
 }
 
 
@@ -177,6 +181,17 @@ def _own_loss_problems(loss: object, path: str, allow_code: Sequence[str]) -> tu
     if not isinstance(loss, str) or ":" not in loss:
         return ()
     return _problems_raised_by(lambda: find("polytask.tasks", loss, path=path, allow_code=allow_code))
+
+
+def _logger_problems(train: object, allow_code: Sequence[str]) -> list[Problem]:
+    """Loggers are named in a list: they have no options."""
+    names = train.get("log", ()) if isinstance(train, Mapping) else ()
+    found: list[Problem] = []
+    for place, name in enumerate(names if isinstance(names, list | tuple) else ()):
+        path = f"train.log[{place}]"
+        if isinstance(name, str):
+            found += _problems_raised_by(partial(find, LOGGERS, name, path=path, allow_code=allow_code))
+    return found
 
 
 def _problems_raised_by(check: Callable[[], object]) -> tuple[Problem, ...]:
