@@ -93,7 +93,7 @@ class Analysis:
         entries: Candidates by validation Delta-m, the best first; then the baselines.
         leader: The candidate that validation chooses; None where no run of a candidate finished.
         best_baseline: The better baseline on validation; None where none finished.
-        best_run: The key of the leader's run with the highest validation score.
+        best_run: The key of the leader's run with the highest validation score; None where its models are several.
         left_out: Tasks whose metric is undefined on the reported part, or 0 for the single-task networks, and which
             Delta-m does not know.
     """
@@ -157,7 +157,7 @@ def analyse(plan: Plan, measures: Sequence[Measure], outcomes: Outcomes) -> Anal
     entries = _tested([*candidates, *baselines], leader, baseline)
     leader, baseline = (_again(entries, one) for one in (leader, baseline))
     left_out = tuple(one.task for one, used in zip(measures, kept, strict=True) if not used)
-    best = None if leader is None else _best_run(plan, leader, outcomes)
+    best = None if leader is None or leader.method.groups else _best_run(plan, leader, outcomes)
     return Analysis(tuple(measures), plan.seeds, part, tuple(entries), leader, baseline, best, left_out)
 
 
@@ -168,7 +168,7 @@ def _scores(plan: Plan, method: Method, measures: Sequence[Measure], outcomes: O
         for run in plan.of(method, seed):
             tasks = outcomes[run.key].scores.get(part, {}) if run.key in outcomes else {}
             for row, measure in enumerate(measures):
-                if measure.task in tasks:
+                if measure.task in tasks and run.serves(measure.task):
                     found[row, column] = tasks[measure.task].get(measure.metric, math.nan)
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from polytask.comparing.plan import Method, Plan
 from polytask.comparing.table import SECTION, CompareConfig
-from polytask.config import ComponentConfig, Config, component_problems
+from polytask.config import BalancerConfig, ComponentConfig, Config, component_problems
 from polytask.data.spaces import sample_space
 from polytask.errors import Problem, UserError
 from polytask.tables import Tables, report_on
@@ -69,10 +69,21 @@ def task_config(config: Config, method: Method, task: str, prepared: Prepared) -
     return single_task(method.config(config), task, sample_space(label.spec, label.names))
 
 
+def group_config(config: Config, tasks: Sequence[str]) -> Config:
+    """The configuration with some of the tasks; a task that comes after another needs that one, too."""
+    kept = {name: task for name, task in config.tasks.items() if name in tasks}
+    chained = any(task.after is not None for task in kept.values())
+    balancer = config.balancer if len(kept) > 1 else BalancerConfig(use="equal")
+    return config.model_copy(update={"tasks": kept, "chain": config.chain if chained else None, "balancer": balancer})
+
+
 def _of_method(config: Config, method: Method, prepared: Prepared) -> list[Problem]:
     pairs = [(method.config(config), prepared)]
     if method.kind == "single":
         pairs = [(task_config(config, method, task, prepared), prepared.only(task)) for task in config.tasks]
+    elif method.groups:
+        one = method.config(config)
+        pairs = [(group_config(one, group.tasks), prepared.only(*group.tasks)) for group in method.groups]
     problems: list[Problem] = []
     for one, data in pairs:
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from polytask.balancing.engine import NonFiniteError
-from polytask.comparing.checks import task_config
+from polytask.comparing.checks import group_config, task_config
 from polytask.comparing.memory import PeakMemory
 from polytask.comparing.outcome import Failure, Outcome
 from polytask.comparing.plan import Run
@@ -75,6 +75,8 @@ class Lab:
         prepared, config = self.prepared, run.method.config(self.config)
         if run.task is not None:
             config, prepared = task_config(self.config, run.method, run.task, prepared), prepared.only(run.task)
+        elif run.group is not None:
+            config, prepared = group_config(config, run.group.tasks), prepared.only(*run.group.tasks)
         train = config.train.model_copy(update={"seeds": 1, "seed": run.seed, "baselines": False})
         config, watcher = config.model_copy(update={"train": train}), _Listener(tell)
         with PeakMemory() as memory:
@@ -102,7 +104,7 @@ class _Listener:
         """Keeps a finding."""
         self.notes.append(str(problem))
 
-    def start(self, title: str, training: Training) -> None:
+    def start(self, title: str, training: Training, folder: Path) -> None:
         """Learns how long the run is."""
         self._steps = max(training.steps, 1)
 

@@ -20,6 +20,25 @@ RUNS = "runs"
 SINGLE, LIGHTGBM = "one network per task", "LightGBM per task"
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tasks that are trained together.
+
+    Attributes:
+        tasks: All of them.
+        serves: Those whose scores are taken from this model; the others only help.
+    """
+
+    tasks: tuple[str, ...]
+    serves: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """The tasks as the name of a folder; + is in no task's name."""
+        name = "+".join(self.tasks)
+        return name if len(name) <= 100 else f"{len(self.tasks)}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
     """One line of the leaderboard.
@@ -30,6 +49,7 @@ class Method:
         folder: Its folder within that of the comparison.
         sharing: The architecture.
         balancer: The balancer.
+        groups: Of a candidate: the tasks of each of its models; empty for one model of all tasks.
     """
 
     name: str
@@ -37,6 +57,7 @@ class Method:
     folder: str
     sharing: ComponentConfig
     balancer: BalancerConfig
+    groups: tuple[Group, ...] = ()
 
     def config(self, config: Config) -> Config:
         """The configuration with this method's parts."""
@@ -51,22 +72,29 @@ class Run:
         method: What is trained.
         seed: Initial weights, order, dropout.
         task: Of a model of one task.
+        group: Of a model of some tasks.
     """
 
     method: Method
     seed: int
     task: str | None = None
+    group: Group | None = None
 
     @property
     def key(self) -> str:
         """Its folder within that of the comparison; no two runs share one."""
-        parts = [self.method.folder, *([] if self.task is None else [self.task]), str(self.seed)]
-        return str(Path(*parts))
+        inner = self.task if self.group is None else self.group.folder
+        return str(Path(self.method.folder, *([] if inner is None else [inner]), str(self.seed)))
 
     @property
     def title(self) -> str:
         """What the progress display calls it."""
-        return f"{self.method.name}{'' if self.task is None else f', {self.task}'}, seed {self.seed}"
+        inner = self.task if self.group is None else " + ".join(self.group.tasks)
+        return f"{self.method.name}{'' if inner is None else f', {inner}'}, seed {self.seed}"
+
+    def serves(self, task: str) -> bool:
+        """Whether a task's scores are taken from this run."""
+        return self.group is None or task in self.group.serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +126,8 @@ class Plan:
 
     def of(self, method: Method, seed: int) -> list[Run]:
         """The runs of one method and seed."""
+        if method.groups:
+            return [Run(method, seed, group=group) for group in method.groups]
         if method.kind == "shared":
             return [Run(method, seed)]
         return [Run(method, seed, task) for task in self.tasks]

@@ -47,7 +47,10 @@ class Comparison:
 
     @property
     def best(self) -> Path | None:
-        """The bundle that validation chooses: of the leader, the seed with the best validation score."""
+        """The bundle that validation chooses: of the leader, the seed with the best validation score.
+
+        None where no candidate finished, or the leader is several models.
+        """
         return None if self.analysis.best_run is None else self.path / self.analysis.best_run / "bundle"
 
     @property

@@ -100,7 +100,7 @@ def compare(
         config, options = read_comparison(Path(data), (), changes, allow_code=allow_code)
     else:
         table = open_source(data)
-        config, options = _of_table(table, tasks, train, allow_code), parse_comparison({}, changes)
+        config, options = table_config(table, tasks, train, allow_code), parse_comparison({}, changes)
     if table is None and (tasks is not None or train is not None):
         raise UserError(Problem("tasks, train", "given beside a configuration", "write them into the configuration"))
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "comparison"
@@ -219,12 +219,13 @@ def _say_where(result: Comparison, missing: str | None, console: Console) -> Non
     console.print(f"everything else: {result.path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _of_table(
+def table_config(
     table: TableSource,
     tasks: Sequence[str] | Mapping[str, str | Mapping[str, Any]] | None,
     train: Mapping[str, Any] | None,
     allow_code: Sequence[str],
 ) -> Config:
+    """The configuration of a table in memory, or of a file; see `compare`."""
     if tasks is None:
         raise UserError(Problem("tasks", "missing", "name the label columns, or give a configuration"))
     if isinstance(tasks, Mapping):

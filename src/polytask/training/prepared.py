@@ -42,9 +42,9 @@ class Prepared:
         """Rows per part."""
         return {name: int(count.sum()) for name, count in self.rows.items()}
 
-    def only(self, task: TaskName) -> Prepared:
-        """The same features and rows with the labels of one task."""
-        labels = tuple(label for label in self.preprocessor.labels if label.spec.task == task)
+    def only(self, *tasks: TaskName) -> Prepared:
+        """The same features and rows with the labels of some tasks."""
+        labels = tuple(label for label in self.preprocessor.labels if label.spec.task in tasks)
         return replace(self, preprocessor=replace(self.preprocessor, labels=labels))
 
 
