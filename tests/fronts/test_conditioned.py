@@ -314,3 +314,34 @@ def test_draws_follow_the_generator():
 def test_mistakes(call, message):
     with pytest.raises(UserError, match=message):
         call()
+
+
+class Embedded(nn.Module):
+    """A table with sparse gradients below a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(6, 3, sparse=True)
+        self.head = nn.Linear(3, 1)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.head(self.table(ids))
+
+
+@pytest.mark.parametrize("build", [lambda n, **o: pamal([n, n], **o), lambda n, **o: phn(n, 2, **o),
+                                   lambda n, **o: lorpman(n, 2, **o)])  # fmt: skip
+def test_shared_parameters_are_trained_and_the_same_for_all(build):
+    torch.manual_seed(0)
+    network = Embedded()
+    model, ids = build(network, shared=["table.weight"]), torch.tensor([1, 4, 4])
+    front_step(model, lambda net: [(net(ids) - y).square().mean() for y in (0.0, 1.0)])
+    (table,) = model.get_submodule("common").parameters()
+    assert table.grad is not None and table.grad.is_sparse
+    touched = table.grad.coalesce()
+    assert touched.indices().tolist() == [[1, 4]] and bool((touched.values() != 0).any())
+    with torch.no_grad():
+        table += 1.0
+    ends = [model.at(ray) for ray in ([0.9, 0.1], [0.1, 0.9])]
+    assert all(torch.equal(end.get_parameter("table.weight"), network.table.weight + 1.0) for end in ends)
+    with pytest.raises(UserError, match=r"shared: no parameter is named 'tabel\.weight'; did you mean"):
+        build(network, shared=["tabel.weight"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, final
 
 import torch
@@ -29,6 +30,7 @@ class LORPMAN(Conditioned):
         freeze: Share of training after which the main network rests.
         concentration: Of the preferences that are drawn.
         window: How many are drawn in each step.
+        shared: Names of parameters that are the same for all preferences.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class LORPMAN(Conditioned):
         freeze: float,
         concentration: float,
         window: int,
+        shared: Sequence[str] = (),
     ) -> None:
         super().__init__(tasks, concentration=concentration, window=window)
         problems = in_range(rank, where="rank", least=1) + in_range(scale, where="scale", above=0)
@@ -50,10 +53,11 @@ class LORPMAN(Conditioned):
         problems += in_range(freeze, where="freeze", least=0, most=1)
         if problems:
             raise UserError(problems)
-        self._skeleton, self._scale, self._freeze = Skeleton(network), scale, freeze
+        self._skeleton, self._scale, self._freeze = Skeleton(network, shared), scale, freeze
         self._orthogonal, self._monotone = orthogonal, monotone
         self.main = Table(self._skeleton.trained, trained=True)
         self.fixed = Table(self._skeleton.fixed, trained=False)
+        self.common = Table(self._skeleton.shared, trained=True)
         matrices = {name: one.flatten(1) for name, one in self._skeleton.trained.items() if one.dim() > 1}
         if not matrices:
             what = f"'{type(network).__name__}' has no parameter with two dimensions or more"
@@ -80,11 +84,14 @@ class LORPMAN(Conditioned):
     def forward(self, preference: Float[Tensor, "tasks"], /, *inputs: Any) -> Any:
         """What the network with the mixed parts gives."""
         self._skeleton.train(self.training)
-        return self._skeleton.call(self.mixed(preference), self.fixed.tensors(), *inputs)
+        return self._skeleton.call(self.mixed(preference), self._same(), *inputs)
 
     def network(self, preference: Float[Tensor, "tasks"], /) -> nn.Module:
         """The network with the mixed parts."""
-        return self._skeleton.module(self.mixed(preference), self.fixed.tensors())
+        return self._skeleton.module(self.mixed(preference), self._same())
+
+    def _same(self) -> dict[str, Tensor]:
+        return {**self.fixed.tensors(), **self.common.tensors()}
 
     def resemblance(self) -> Float[Tensor, ""]:
         """The sum over layers and pairs of tasks of ``cos(B_s A_s, B_t A_t)^2``; 0 where a part is zero."""
@@ -126,6 +133,7 @@ def lorpman(
     monotone: float = 0.0,
     freeze: float = 0.8,
     concentration: float = 1.0,
+    shared: Sequence[str] = (),
 ) -> LORPMAN:
     """Low-rank Pareto manifold learning: one main network, and for each task a low-rank part of every matrix.
 
@@ -157,6 +165,8 @@ def lorpman(
         monotone: Factor of the penalty for a wrong order, from 0.
         freeze: From 0 to 1; with 1 the main network moves to the end.
         concentration: Above 0.
+        shared: Names of parameters, such as embedding tables, that are the same for all preferences; they are trained
+            as they are.
 
     Raises:
         UserError: If a number is out of range, or the network has no matrix.
@@ -176,4 +186,5 @@ def lorpman(
         freeze=freeze,
         concentration=concentration,
         window=window,
+        shared=shared,
     )

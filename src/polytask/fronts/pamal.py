@@ -25,14 +25,23 @@ class PaMaL(Conditioned):
         monotone: Factor of the order penalty.
         concentration: Of the preferences that are drawn.
         window: How many are drawn in each step.
+        shared: Names of parameters that are the same for all preferences.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], *, monotone: float, concentration: float, window: int) -> None:
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        *,
+        monotone: float,
+        concentration: float,
+        window: int,
+        shared: Sequence[str] = (),
+    ) -> None:
         super().__init__(len(networks), concentration=concentration, window=window)
         problems = in_range(monotone, where="monotone", least=0)
         if problems:
             raise UserError(problems)
-        skeletons = [Skeleton(network) for network in networks]
+        skeletons = [Skeleton(network, shared) for network in networks]
         shapes = [{name: one.shape for name, one in skeleton.trained.items()} for skeleton in skeletons]
         if any(shape != shapes[0] for shape in shapes):
             what = "their parameters have different names or shapes"
@@ -40,6 +49,7 @@ class PaMaL(Conditioned):
         self._skeleton, self._monotone = skeletons[0], monotone
         members = {name: torch.stack([one.trained[name] for one in skeletons]) for name in shapes[0]}
         self.members, self.fixed = Table(members, trained=True), Table(self._skeleton.fixed, trained=False)
+        self.common = Table(self._skeleton.shared, trained=True)
 
     def mixed(self, preference: Float[Tensor, "tasks"]) -> dict[str, Tensor]:
         """The parameters for a preference."""
@@ -49,11 +59,14 @@ class PaMaL(Conditioned):
     def forward(self, preference: Float[Tensor, "tasks"], /, *inputs: Any) -> Any:
         """What the mixed network gives."""
         self._skeleton.train(self.training)
-        return self._skeleton.call(self.mixed(preference), self.fixed.tensors(), *inputs)
+        return self._skeleton.call(self.mixed(preference), self._same(), *inputs)
 
     def network(self, preference: Float[Tensor, "tasks"], /) -> nn.Module:
         """The mixed network."""
-        return self._skeleton.module(self.mixed(preference), self.fixed.tensors())
+        return self._skeleton.module(self.mixed(preference), self._same())
+
+    def _same(self) -> dict[str, Tensor]:
+        return {**self.fixed.tensors(), **self.common.tensors()}
 
     def objective(
         self, losses: Float[Tensor, "window tasks"], preferences: Float[Tensor, "window tasks"]
@@ -63,7 +76,12 @@ class PaMaL(Conditioned):
 
 
 def pamal(
-    networks: Sequence[nn.Module], *, window: int = 4, monotone: float = 0.0, concentration: float = 1.0
+    networks: Sequence[nn.Module],
+    *,
+    window: int = 4,
+    monotone: float = 0.0,
+    concentration: float = 1.0,
+    shared: Sequence[str] = (),
 ) -> PaMaL:
     """Pareto manifold learning: T networks, whose mixtures are the front.
 
@@ -89,6 +107,8 @@ def pamal(
         window: Preferences in a step.
         monotone: Factor of the penalty for a wrong order, from 0.
         concentration: Above 0.
+        shared: Names of parameters, such as embedding tables, that are the same for all preferences; they are trained
+            as they are.
 
     Raises:
         UserError: If a number is out of range, or networks differ in their parameters.
@@ -98,4 +118,4 @@ def pamal(
         >>> bool(torch.equal(model.at([1.0, 0.0]).weight, model.members.tensors()["weight"][0]))
         True
     """
-    return PaMaL(networks, monotone=monotone, concentration=concentration, window=window)
+    return PaMaL(networks, monotone=monotone, concentration=concentration, window=window, shared=shared)

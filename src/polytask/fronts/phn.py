@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, final, get_args
 
 import torch
@@ -52,6 +53,7 @@ class PHN(Conditioned):
         place: Width of what is learnt of each chunk.
         method: How the losses are joined.
         concentration: Of the preferences that are drawn.
+        shared: Names of parameters that are the same for all preferences.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class PHN(Conditioned):
         place: int,
         method: Method,
         concentration: float,
+        shared: Sequence[str] = (),
     ) -> None:
         super().__init__(tasks, concentration=concentration)
         problems = in_range(width, where="width", least=1) + in_range(place, where="place", least=1)
@@ -72,10 +75,11 @@ class PHN(Conditioned):
             problems.append(Problem("method", f"'{method}' is unknown", suggest(method, get_args(Method))))
         if problems:
             raise UserError(problems)
-        self._skeleton, self._method = Skeleton(network), method
+        self._skeleton, self._method = Skeleton(network, shared), method
         first = next(iter(self._skeleton.trained.values()))
         total = sum(one.numel() for one in self._skeleton.trained.values())
         self.fixed = Table(self._skeleton.fixed, trained=False)
+        self.common = Table(self._skeleton.shared, trained=True)
         self.ray = nn.Sequential(
             nn.Linear(tasks, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
         )
@@ -98,11 +102,14 @@ class PHN(Conditioned):
     def forward(self, preference: Float[Tensor, "tasks"], /, *inputs: Any) -> Any:
         """What the network with these parameters gives."""
         self._skeleton.train(self.training)
-        return self._skeleton.call(self.made(preference), self.fixed.tensors(), *inputs)
+        return self._skeleton.call(self.made(preference), self._same(), *inputs)
 
     def network(self, preference: Float[Tensor, "tasks"], /) -> nn.Module:
         """The network with these parameters."""
-        return self._skeleton.module(self.made(preference), self.fixed.tensors())
+        return self._skeleton.module(self.made(preference), self._same())
+
+    def _same(self) -> dict[str, Tensor]:
+        return {**self.fixed.tensors(), **self.common.tensors()}
 
     def backward(self, losses: Float[Tensor, "window tasks"], preferences: Float[Tensor, "window tasks"]) -> None:
         """Of the weighed losses, or of what EPO search makes of them."""
@@ -125,6 +132,7 @@ def phn(
     chunk: int | None = None,
     place: int = 64,
     concentration: float = 0.2,
+    shared: Sequence[str] = (),
 ) -> PHN:
     """Pareto hypernetwork: a perceptron makes all parameters of a network from the preference.
 
@@ -153,6 +161,8 @@ def phn(
         chunk: Numbers in a piece; None: all parameters at once.
         place: Width of what is learnt of the place of a piece.
         concentration: Above 0; below 1 the corners are drawn most.
+        shared: Names of parameters, such as embedding tables, that are the same for all preferences; they are trained
+            as they are.
 
     Raises:
         UserError: If an option is unknown or out of range; in a step with EPO search, if a loss is negative.
@@ -161,4 +171,13 @@ def phn(
         >>> phn(nn.Linear(3, 1), 2, method="epo").at([0.2, 0.8])
         Linear(in_features=3, out_features=1, bias=True)
     """
-    return PHN(network, tasks, width=width, chunk=chunk, place=place, method=method, concentration=concentration)
+    return PHN(
+        network,
+        tasks,
+        width=width,
+        chunk=chunk,
+        place=place,
+        method=method,
+        concentration=concentration,
+        shared=shared,
+    )

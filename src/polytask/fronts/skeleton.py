@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from polytask.errors import Problem, UserError
+from polytask.errors import Problem, UserError, suggest
 
 
 class Table(nn.Module):
@@ -47,14 +47,22 @@ class Skeleton:
 
     Args:
         network: Copied. Parameters that need no gradient stay as they are.
+        shared: Names of parameters that are trained, and the same for all preferences.
 
     Raises:
-        UserError: If there is nothing to train in it.
+        UserError: If there is nothing to train in it, or a name is unknown.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, shared: Sequence[str] = ()) -> None:
         self._network = copy.deepcopy(network)
         parameters = dict(self._network.named_parameters())
+        unknown = [name for name in shared if name not in parameters]
+        if unknown:
+            raise UserError(
+                Problem("shared", f"no parameter is named '{name}'", suggest(name, list(parameters)))
+                for name in unknown
+            )
+        self.shared = {name: parameters.pop(name).detach() for name in shared}
         self.trained = {name: one.detach() for name, one in parameters.items() if one.requires_grad}
         if not self.trained:
             what = f"'{type(network).__name__}' has no parameter that needs a gradient"
