@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ def test_a_terminal_shows_losses_per_task(
     training = new_training(config, prepared_run(config, table), 0)
     console = Console(file=io.StringIO(), width=200, force_terminal=True)
     watcher = TerminalWatcher(console)
-    watcher.start("mmoe, 2 tasks", training)
+    watcher.start("mmoe, 2 tasks", training, Path("run"))
     watcher.see(StepRecord(1, 0, 64, (0.5, math.nan), (1.0, 0.0), 1.0))
     watcher.see(StepRecord(2, 0, 64, (1.0, 2.0), (1.0, 1.0), 1.0))
     # an absent task keeps its last loss; the others are smoothed

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_serializer, model_validator
 
-from polytask.config.base import Fraction, Positive, Table, Values
+from polytask.config.base import Fraction, Names, Positive, Table, Values
 from polytask.config.data import DataConfig, FeatureOptions
 from polytask.specs import LabelSpec
 
@@ -119,6 +119,7 @@ class TrainConfig(Table):
         shuffle_buffer: Rows in the shuffle buffer; bounds the memory of reading.
         compile: Compile the model with ``torch.compile``.
         warm_start: A bundle whose weights to start from.
+        log: Loggers: ``tensorboard``, ``mlflow``, ``wandb``, or an import path ``"package.module:function"``.
         selection: Weights of tasks in the score that selects the weights of the model; 1 for a task without.
     """
 
@@ -147,6 +148,7 @@ class TrainConfig(Table):
     shuffle_buffer: Positive = 262_144
     compile: bool = False
     warm_start: str | None = None
+    log: Names = ()
     selection: dict[str, Annotated[float, Field(ge=0.0)]] | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -37,7 +38,7 @@ class TerminalWatcher:
             show_finding(problem, self._console)
         self._told.add(problem)
 
-    def start(self, title: str, training: Training) -> None:
+    def start(self, title: str, training: Training, folder: Path) -> None:
         """Opens the bar."""
         self._names = tuple(task.name for task in training.model.tasks)
         self._smooth = [math.nan] * len(self._names)

@@ -26,12 +26,17 @@ class RecordLog:
 
     def write(self, record: Record) -> None:
         """Adds one line."""
-        kind = "step" if isinstance(record, StepRecord) else "evaluation"
-        self._stream.write(json.dumps({"kind": kind, **finite(dataclasses.asdict(record))}) + "\n")
+        self._stream.write(json.dumps(finite(plain(record))) + "\n")
 
     def flush(self) -> None:
         """Hands everything to the operating system."""
         self._stream.flush()
+
+
+def plain(record: Record) -> dict[str, Any]:
+    """A record as a dictionary, with its kind; what is undefined is still NaN."""
+    kind = "step" if isinstance(record, StepRecord) else "evaluation"
+    return {"kind": kind, **{field.name: getattr(record, field.name) for field in dataclasses.fields(record)}}
 
 
 @contextmanager
@@ -46,7 +51,7 @@ def record_log(file: Path, training: Training) -> Iterator[RecordLog]:
         kept = [json.dumps(record) + "\n" for record in read_records(file) if not training.owes(record)]
         with whole_file(file) as partial:
             partial.write_text("".join(kept), encoding="utf-8")
-    with file.open("a", encoding="utf-8") as stream:
+    with file.open("a", encoding="utf-8", buffering=1) as stream:  # others read along, line by line
         yield RecordLog(stream)
 
 

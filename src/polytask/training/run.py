@@ -29,9 +29,10 @@ from polytask.tasks import Task
 from polytask.training.folder import check_folder, run_folder
 from polytask.training.prepared import Prepared, prepare
 from polytask.training.progress import TerminalWatcher, show_finding
-from polytask.training.single import choose_device, read_scores, train_one
+from polytask.training.single import Watcher, choose_device, read_scores, train_one
 from polytask.training.summary import AllScores, average, comparison
 from polytask.training.warm import extended, other_columns, roles_of
+from polytask.training.watchers import Watchers, loggers, tracked
 
 SCORES = "scores.json"
 
@@ -80,6 +81,7 @@ def train_run(
     data: Any = None,
     validation: Any = None,
     test: Any = None,
+    watchers: Sequence[Watcher] = (),
 ) -> RunResult:
     """Trains what a configuration describes: every seed and, if asked for, one network per task and seed.
 
@@ -92,6 +94,7 @@ def train_run(
         data: A table in memory, in place of ``data.source``; ``validation`` and ``test`` likewise.
         validation: See ``data``.
         test: See ``data``.
+        watchers: Who sees every record, beside the console and the loggers of ``train.log``.
 
     Raises:
         UserError: Configuration or data are at fault, or ``out`` holds another run.
@@ -101,6 +104,7 @@ def train_run(
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     choose_device(config.train.device)  # asked for and not there: better said before the data are read
+    builders = loggers(config)
     tables = open_tables(config, data, validation=validation, test=test)
     check_folder(out, config, tables, resume=resume)
     finished = _finished(config, out)
@@ -109,15 +113,17 @@ def train_run(
             _check(config, tables, console)
         prepared = _prepare(config, tables, console)
         with run_folder(out, config, tables):
-            runs, baselines = _train_all(config, prepared, out, TerminalWatcher(console))
+            terminal = TerminalWatcher(console)
+            with tracked(builders, out, tell=terminal.tell if console is not None else None) as tracking:
+                runs, baselines = _train_all(config, prepared, out, Watchers([terminal, *watchers, tracking]))
+                _keep_mean(config, out, runs)
         rows = prepared.part_rows
     else:
         runs, baselines, rows = finished
+        _keep_mean(config, out, runs)
     scores = average(runs)
     bundle = _seed_folder(config, out, config.train.seed) / "bundle"
     result = RunResult(out, scores, tuple(runs), baselines, bundle, config.allow_code)
-    if len(runs) > 1:
-        write_json(out / SCORES, {"scores": scores, "seeds": dict(zip(map(str, _seeds(config)), runs, strict=True))})
     if console is not None:
         tasks = result.bundle.model.tasks if finished else fitted_tasks(config, prepared.preprocessor)
         _show(config, tasks, rows, result, console)
@@ -134,7 +140,7 @@ def single_task(config: Config, task: str, where: str | None) -> Config:
 
 
 def _train_all(
-    config: Config, prepared: Prepared, out: Path, watcher: TerminalWatcher
+    config: Config, prepared: Prepared, out: Path, watcher: Watcher
 ) -> tuple[list[AllScores], dict[str, tuple[AllScores, ...]]]:
     """Scores per seed, and per task those of its baselines."""
     try:
@@ -146,6 +152,13 @@ def _train_all(
     finally:
         watcher.finish()
     return runs, baselines
+
+
+def _keep_mean(config: Config, out: Path, runs: Sequence[AllScores]) -> None:
+    """Several seeds have scores of their own in the run folder."""
+    if len(runs) > 1:
+        seeds = dict(zip(map(str, _seeds(config)), runs, strict=True))
+        write_json(out / SCORES, {"scores": average(runs), "seeds": seeds})
 
 
 def _finished(
@@ -178,7 +191,7 @@ def _seed_folder(config: Config, out: Path, seed: int) -> Path:
     return out if config.train.seeds == 1 else out / "seeds" / str(seed)
 
 
-def _seed(config: Config, prepared: Prepared, out: Path, seed: int, watcher: TerminalWatcher) -> AllScores:
+def _seed(config: Config, prepared: Prepared, out: Path, seed: int, watcher: Watcher) -> AllScores:
     several = f", seed {seed}" if config.train.seeds > 1 else ""
     title = f"{config.sharing.use}, {len(config.tasks)} task{'s' * (len(config.tasks) > 1)}{several}"
     folder = _seed_folder(config, out, seed)
@@ -186,9 +199,7 @@ def _seed(config: Config, prepared: Prepared, out: Path, seed: int, watcher: Ter
     return train_one(config if folder == out else alone, prepared, folder, seed=seed, title=title, watcher=watcher)
 
 
-def _baseline(
-    config: Config, prepared: Prepared, out: Path, task: str, seed: int, watcher: TerminalWatcher
-) -> AllScores:
+def _baseline(config: Config, prepared: Prepared, out: Path, task: str, seed: int, watcher: Watcher) -> AllScores:
     """The same architecture, encoder, rows, schedule and stopping rule, for one task alone."""
     title = f"{task} alone" + (f", seed {seed}" if config.train.seeds > 1 else "")
     folder = _seed_folder(config, out / "baselines" / task, seed)

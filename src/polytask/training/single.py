@@ -39,8 +39,8 @@ class Watcher(Protocol):
     def tell(self, problem: Problem) -> None:
         """A finding that stops nothing."""
 
-    def start(self, title: str, training: Training) -> None:
-        """A run begins, or goes on."""
+    def start(self, title: str, training: Training, folder: Path) -> None:
+        """A run begins, or goes on; its configuration is in its folder."""
 
     def see(self, record: Record) -> None:
         """One record."""
@@ -80,14 +80,15 @@ def train_one(
     state = checkpoints.latest()
     if state is not None:
         training.load_state_dict(state)
-    watcher.start(title, training)
+    watcher.start(title, training, folder)
     started, before = time.perf_counter(), training.step
     _train(training, checkpoints, config.train.checkpoint_every, folder / RECORDS, watcher)
     seconds = time.perf_counter() - started
     model = training.model
     model.load_state_dict(checkpoints.best(training.best_step))
     scores = _scores(model, prepared)
-    Bundle(config, prepared.preprocessor, model.cpu().eval(), scores).save(folder / "bundle")
+    quiet = config.model_copy(update={"train": config.train.model_copy(update={"log": ()})})  # no part of the model
+    Bundle(quiet, prepared.preprocessor, model.cpu().eval(), scores).save(folder / "bundle")
     facts = {
         "seed": seed, "steps": training.step, "best_step": training.best_step,
         "seconds": seconds, "timed_steps": training.step - before,

@@ -1,0 +1,125 @@
+"""MLflow: a server, or a database beside the run folder; seeds and baselines are nested in the run folder's run."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from polytask.errors import Problem, UserError
+from polytask.tracking.base import Logger, Point, TrackedRun, flat, needed
+
+ENOUGH = 100 * 2**20
+"""Bytes of a bundle that are uploaded; of a larger one only its path is noted."""
+_METRICS, _PARAMETERS, _LENGTH = 1_000, 100, 6_000  # what one request may hold, and a parameter
+_SMALL = ("config.toml", "environment.json", "scores.json")
+
+
+def mlflow(run: TrackedRun) -> Logger:
+    """Runs of MLflow, at ``MLFLOW_TRACKING_URI`` or in ``mlflow.db`` beside the run folder.
+
+    The experiment is ``MLFLOW_EXPERIMENT_NAME`` or ``polytask``.
+
+    Args:
+        run: The run.
+
+    Raises:
+        MissingExtraError: Without the extra ``mlflow``.
+        UserError: ``MLFLOW_TRACKING_URI`` is a folder, which MLflow no longer writes.
+    """
+    return _MLflow(run)
+
+
+def place(run_folder: Path) -> str:
+    """Where the runs of a run folder are kept.
+
+    Raises:
+        UserError: See `mlflow`.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run_folder.absolute().parent / 'mlflow.db'}"
+    if "://" not in uri or uri.startswith("file:"):
+        what, remedy = (
+            f"'{uri}' is a folder, which MLflow no longer writes",
+            f"say sqlite:///{uri.removeprefix('file://')}/mlflow.db",
+        )
+        raise UserError(Problem("MLFLOW_TRACKING_URI", what, remedy))
+    return uri
+
+
+class _MLflow:
+    points = 200  # a metric costs half a millisecond of a core, however many are sent at once
+
+    def __init__(self, run: TrackedRun) -> None:
+        package = needed("mlflow", extra="mlflow", purpose='train.log = ["mlflow"]')
+        self._entities: Any = needed("mlflow.entities", extra="mlflow", purpose='train.log = ["mlflow"]')
+        # a server that is gone should be given up in seconds, not in minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        self._run, self._last = run, 0
+        self._client: Any = package.MlflowClient(tracking_uri=place(run.root))
+        if run.id is not None:
+            self.id = run.id
+            self._client.update_run(self.id, status="RUNNING")
+            return
+        tags = {**{f"polytask.{name}": value for name, value in run.tags.items()}, "polytask.folder": str(run.folder)}
+        if run.parent is not None:
+            tags["mlflow.parentRunId"] = run.parent
+        self.id = self._client.create_run(self._experiment(), tags=tags, run_name=run.name).info.run_id
+        parameters = [
+            self._entities.Param(_allowed(key), str(value)[:_LENGTH]) for key, value in flat(run.config).items()
+        ]
+        for batch in _batches(parameters, _PARAMETERS):
+            self._client.log_batch(self.id, params=batch)
+
+    def log(self, points: Sequence[Point]) -> None:
+        metrics = [
+            self._entities.Metric(_allowed(name), value, int(1000 * point.time), point.step)
+            for point in points
+            for name, value in point.values.items()
+        ]
+        for batch in _batches(metrics, _METRICS):
+            self._client.log_batch(self.id, metrics=batch)
+        self._last = points[-1].step
+
+    def finish(self, scores: Mapping[str, float] | None) -> None:
+        if scores is None:
+            self._client.set_terminated(self.id, status="KILLED")
+            return
+        self.log([Point(int(scores.get("final/steps", self._last)), time.time(), scores)])
+        for file in (self._run.folder / name for name in _SMALL):
+            if file.exists():
+                self._client.log_artifact(self.id, str(file))
+        bundle = self._run.folder / "bundle"
+        if bundle.exists():
+            self._client.set_tag(self.id, "polytask.bundle", str(bundle))
+            if sum(file.stat().st_size for file in bundle.rglob("*")) <= ENOUGH:
+                self._client.log_artifacts(self.id, str(bundle), "bundle")
+        self._client.set_terminated(self.id)
+
+    def _experiment(self) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "polytask"
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        # else MLflow would put the files of a local database into the current folder
+        own = (
+            None
+            if os.environ.get("MLFLOW_TRACKING_URI")
+            else str(self._run.root.absolute().parent / "mlflow-artifacts")
+        )
+        return str(self._client.create_experiment(name, artifact_location=own))
+
+
+def _allowed(name: str) -> str:
+    """A name that MLflow takes."""
+    return re.sub(r"[^\w\-. :/]", "_", name)
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
