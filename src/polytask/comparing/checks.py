@@ -74,7 +74,10 @@ def group_config(config: Config, tasks: Sequence[str]) -> Config:
     kept = {name: task for name, task in config.tasks.items() if name in tasks}
     chained = any(task.after is not None for task in kept.values())
     balancer = config.balancer if len(kept) > 1 else BalancerConfig(use="equal")
-    return config.model_copy(update={"tasks": kept, "chain": config.chain if chained else None, "balancer": balancer})
+    selection = {name: weight for name, weight in (config.train.selection or {}).items() if name in kept}
+    train = config.train.model_copy(update={"selection": selection or None})
+    parts = {"tasks": kept, "chain": config.chain if chained else None, "balancer": balancer, "train": train}
+    return config.model_copy(update=parts)
 
 
 def _of_method(config: Config, method: Method, prepared: Prepared) -> list[Problem]:

@@ -21,7 +21,7 @@ SINGLE, LIGHTGBM = "one network per task", "LightGBM per task"
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class TaskGroup:
     """Tasks that are trained together.
 
     Attributes:
@@ -57,7 +57,7 @@ class Method:
     folder: str
     sharing: ComponentConfig
     balancer: BalancerConfig
-    groups: tuple[Group, ...] = ()
+    groups: tuple[TaskGroup, ...] = ()
 
     def config(self, config: Config) -> Config:
         """The configuration with this method's parts."""
@@ -78,7 +78,7 @@ class Run:
     method: Method
     seed: int
     task: str | None = None
-    group: Group | None = None
+    group: TaskGroup | None = None
 
     @property
     def key(self) -> str:
