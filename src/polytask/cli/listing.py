@@ -21,6 +21,7 @@ _PACKAGES = {
     "chains": "polytask.chains",
     "gates": "polytask.sharing.gates",
     "penalties": "polytask.sharing.penalties",
+    "loggers": "polytask.tracking",
     "metrics": "polytask.metrics",
 }
 _USED_AS = {
@@ -31,6 +32,7 @@ _USED_AS = {
     "chains": '[chain] use = "NAME"',
     "gates": '[sharing.gate] use = "NAME"',
     "penalties": '[penalty] use = "NAME"',
+    "loggers": '[train] log = ["NAME"]',
     "metrics": "printed by evaluation; tasks choose theirs",
     "data": '[data] source = "NAME"',
 }
@@ -46,6 +48,7 @@ class What(StrEnum):
     CHAINS = "chains"
     GATES = "gates"
     PENALTIES = "penalties"
+    LOGGERS = "loggers"
     METRICS = "metrics"
     DATA = "data"
 

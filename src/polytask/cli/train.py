@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polytask.cli.browser import show_page
 from polytask.cli.options import AllowCode, ConfigFile, Overrides
 from polytask.cli.output import console
 from polytask.errors import UserError
@@ -27,6 +30,12 @@ def train(
     baselines: Annotated[
         bool | None, typer.Option("--baselines/--no-baselines", help="Also train one network per task, same budget.")
     ] = None,
+    log: Annotated[
+        str | None, typer.Option("--log", metavar="a,b", help="Loggers: tensorboard, mlflow, wandb, or your own.")
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--open", help="Open the report in the browser; it is renewed as training goes on.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Look at all rows before training, as polytask check does.")
     ] = True,
@@ -43,12 +52,16 @@ def train(
       polytask train census.toml --out runs/ple --set sharing.use=ple --set train.batch_size=4096
 
       polytask train census.toml --out runs/five --seeds 5 --baselines
+
+      polytask train census.toml --out runs/seen --log tensorboard --open
     """
     given = {"train.device": device, "train.threads": threads, "train.seeds": seeds}
     overrides = [*(overrides or ()), *(f"{key}={value}" for key, value in given.items() if value is not None)]
     if baselines is not None:
         overrides.append(f"train.baselines={str(baselines).lower()}")
-    _run(_load(config, overrides, allow_code or ()), out, resume=resume, check=check)
+    if log is not None:
+        overrides.append(f"train.log={json.dumps([name.strip() for name in log.split(',') if name.strip()])}")
+    _run(_load(config, overrides, allow_code or ()), out, resume=resume, check=check, live=live)
 
 
 def _load(path: Path, overrides: Sequence[str], allow_code: Sequence[str]) -> Config:
@@ -62,12 +75,15 @@ def _load(path: Path, overrides: Sequence[str], allow_code: Sequence[str]) -> Co
         raise UserError(inspect_config(path, overrides, allow_code).errors) from None
 
 
-def _run(config: Config, out: Path, *, resume: bool, check: bool) -> None:
+def _run(config: Config, out: Path, *, resume: bool, check: bool, live: bool) -> None:
+    from polytask.training.live import LiveReport
     from polytask.training.run import train_run
 
     target = console()
     try:
-        train_run(config, out, resume=resume, check=check, console=target)
+        with LiveReport(out, target, show=show_page) if live else nullcontext() as report:
+            watchers = [] if report is None else [report]
+            train_run(config, out, resume=resume, check=check, console=target, watchers=watchers)
     except KeyboardInterrupt:
         target.print("interrupted; the same command with --resume goes on from the last checkpoint")
         raise

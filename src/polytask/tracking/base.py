@@ -35,8 +35,8 @@ class TrackedRun:
     Attributes:
         folder: The folder of this seed or baseline.
         root: The run folder; the same where there is one seed.
-        kind: ``run``: the only seed; ``seed``; ``baseline``: a task's own network; ``mean``: no training of its own, but
-            the scores of several seeds.
+        kind: ``run``: the only seed; ``seed``; ``baseline``: a task's own network; ``mean``: no training of its own,
+            but the scores of several seeds.
         config: The resolved configuration, as its TOML file.
         tags: Of one word each: seed, version of polytask and the like.
         id: What the logger called itself when this run was begun by an earlier process, or ``None``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -59,6 +60,8 @@ class _MLflow:
         # a server that is gone should be given up in seconds, not in minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        # ... and how a database is made is of no interest
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         self._run, self._last = run, 0
         self._client: Any = package.MlflowClient(tracking_uri=place(run.root))
         if run.id is not None:

@@ -86,7 +86,7 @@ class Tracking:
     def _open(self, folder: Path, kind: RunKind, tasks: Sequence[str], steps: int) -> _Tracked:
         config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
         known, above = read_known(folder), read_known(self._root) if folder != self._root else {}
-        tags = {"polytask": self._version, "kind": kind}
+        tags = {"version": self._version, "kind": kind}
         if kind != "mean":
             tags["seed"] = str(config["train"]["seed"])
         tracked = _Tracked(TrackedRun(folder, self._root, kind, config, tags, None, None), known, self._tell)
