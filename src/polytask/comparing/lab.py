@@ -20,11 +20,12 @@ from polytask.comparing.plan import Run
 from polytask.comparing.trees import Trees
 from polytask.config import Config
 from polytask.errors import Problem
+from polytask.evaluation.scores import Scores
 from polytask.model import Model
 from polytask.serving import load_bundle
 from polytask.training.loop import EVALUATION_ROWS, Record, Training
 from polytask.training.prepared import Prepared
-from polytask.training.single import choose_device, train_one
+from polytask.training.single import Watcher, choose_device, train_one
 
 Tell = Callable[[float], None]
 SHORTEST = 0.2
@@ -80,7 +81,7 @@ class Lab:
         train = config.train.model_copy(update={"seeds": 1, "seed": run.seed, "baselines": False})
         config, watcher = config.model_copy(update={"train": train}), _Listener(tell)
         with PeakMemory() as memory:
-            scores = train_one(config, prepared, folder, seed=run.seed, title=run.title, watcher=watcher)
+            scores = self.train(run, config, prepared, folder, watcher)
         facts = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
         device = str(choose_device(config.train.device))
         model = load_bundle(folder / "bundle", allow_code=config.allow_code, device=device).model
@@ -91,6 +92,10 @@ class Lab:
             scores, seconds, facts["parameters"], inference_speed(model, prepared), memory.mib,
             facts["steps"], facts["best_step"], tuple(watcher.notes),
         )  # fmt: skip
+
+    def train(self, run: Run, config: Config, prepared: Prepared, folder: Path, watcher: Watcher) -> dict[str, Scores]:
+        """Trains one network into a folder, which then holds ``scores.json`` and ``bundle``."""
+        return train_one(config, prepared, folder, seed=run.seed, title=run.title, watcher=watcher)
 
 
 class _Listener:
