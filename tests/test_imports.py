@@ -95,6 +95,11 @@ def test_statistics_of_comparisons_know_only_numpy() -> None:
     assert [line for line in found if line.startswith("comparing/statistics.py")] == []
 
 
+@pytest.mark.parametrize("room", [room for room in rooms() if room not in ("cli", "estimators")])
+def test_nothing_is_built_on_the_estimators(room: str) -> None:
+    assert broken(room, ("polytask.estimators",)) == []
+
+
 @pytest.mark.parametrize("room", [room for room in rooms() if room != "cli"])
 def test_nothing_knows_the_command_line(room: str) -> None:
     assert broken(room, ("polytask.cli",)) == []
