@@ -151,14 +151,22 @@ def make_plan(config: Config, compare: CompareConfig) -> Plan:
     pairs = list(product(sharing, balancers))
     if compare.only_changed == "axes":
         pairs = [(one, other) for one, other in pairs if one is sharing[0] or other is balancers[0]]
-    names = {id(part): name for parts in (sharing, balancers) for part, name in zip(parts, _names(parts), strict=True)}
+    names = {
+        id(part): name for parts in (sharing, balancers) for part, name in zip(parts, part_names(parts), strict=True)
+    }
     candidates = [
-        Method(f"{names[id(one)]} + {names[id(other)]}", "shared", f"{RUNS}/{_slug(one)}+{_slug(other)}", one, other)
+        Method(
+            f"{names[id(one)]} + {names[id(other)]}",
+            "shared",
+            f"{RUNS}/{part_slug(one)}+{part_slug(other)}",
+            one,
+            other,
+        )
         for one, other in pairs
     ]
     alone = config.sharing if compare.single is None else _own(compare.single, config.sharing)
     equal = BalancerConfig(use="equal")
-    baselines = [Method(SINGLE, "single", f"{RUNS}/single-{_slug(alone)}", alone, equal)]
+    baselines = [Method(SINGLE, "single", f"{RUNS}/single-{part_slug(alone)}", alone, equal)]
     if compare.lightgbm:
         baselines.append(Method(LIGHTGBM, "lightgbm", f"{RUNS}/lightgbm", alone, equal))
     seeds = range(config.train.seed, config.train.seed + compare.seeds)
@@ -179,7 +187,7 @@ def _twice(key: str, parts: Sequence[ComponentConfig]) -> list[Problem]:
     return [Problem(f"compare.{key}", f"{label} is listed {n} times", "list it once") for label, n in repeated.items()]
 
 
-def _names(parts: Sequence[ComponentConfig]) -> list[str]:
+def part_names(parts: Sequence[ComponentConfig]) -> list[str]:
     """Names alone where they tell the parts apart, else with options."""
     uses = [part.use for part in parts]
     return [part.use if uses.count(part.use) == 1 else _label(part) for part in parts]
@@ -203,7 +211,7 @@ def _label(part: ComponentConfig) -> str:
     return f"{part.use}({shown})" if shown else part.use
 
 
-def _slug(part: ComponentConfig) -> str:
+def part_slug(part: ComponentConfig) -> str:
     """A part as a piece of a folder's name: other options are another folder."""
     name, options = re.sub(r"[^\w.]", "-", part.use), _options(part)
     if not options and name == part.use:
