@@ -1,0 +1,96 @@
+"""Numbers and lists as sentences need them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """A number to so many digits; a dash where there is none.
+
+    Example:
+        >>> [number(one) for one in (0.123456, 12345, 1234.5678, 2.0, None, float("nan"), 1.5e-7)]
+        ['0.1235', '12,345', '1,235', '2', '–', '–', '1.5e-07']
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return "–"
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.{digits}g}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation.
+
+    Example:
+        >>> spread([0.5, 0.7]), spread([0.5]), spread([])
+        ('0.6 ± 0.14', '0.5', '–')
+    """
+    known = [value for value in values if math.isfinite(value)]
+    return number(mean(known)) + (f" ± {number(deviation(known), 2)}" if len(known) > 1 else "")
+
+
+def percent(value: float, digits: int = 1, *, sign: bool = False) -> str:
+    """A share in percent.
+
+    Example:
+        >>> percent(0.1234), percent(0.1234, sign=True), percent(-0.5, 0)
+        ('12.3 %', '+12.3 %', '−50 %')
+    """
+    if not math.isfinite(value):
+        return "–"
+    return f"{100 * value:{'+' if sign else ''}.{digits}f} %".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """A number with its sign.
+
+    Example:
+        >>> signed(0.01234), signed(-3.0)
+        ('+0.01234', '−3')
+    """
+    text = number(value)
+    return text if text == "–" else ("+" if value > 0 else "") + text.replace("-", "−")
+
+
+def listed(names: Sequence[str], *, most: int = 6) -> str:
+    """Names in a sentence.
+
+    Example:
+        >>> listed(["a"]), listed(["a", "b", "c"]), listed(list("abcd"), most=2)
+        ('a', 'a, b and c', 'a, b and 2 others')
+    """
+    if len(names) > most:
+        rest = len(names) - most
+        return f"{', '.join(names[:most])} and {rest} other{'s' * (rest > 1)}"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def count(amount: int, what: str) -> str:
+    """How many of something.
+
+    Example:
+        >>> count(1, "task"), count(2000, "seed")
+        ('1 task', '2,000 seeds')
+    """
+    return f"{amount:,} {what}{'s' * (amount != 1)}"
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean; NaN without values."""
+    return sum(values) / len(values) if values else math.nan
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The sample standard deviation; 0 below two values."""
+    if len(values) < 2:
+        return 0.0
+    centre = mean(values)
+    return math.sqrt(sum((value - centre) ** 2 for value in values) / (len(values) - 1))
+
+
+def known(value: Any) -> float:
+    """A number of a file; NaN for null and for what is no number."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
