@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from polytask.cli import check, compare, data, demo, evaluate, init, listing, predict, reproduce, simulate, train
+from polytask.cli import (
+    check,
+    compare,
+    data,
+    demo,
+    evaluate,
+    group,
+    init,
+    listing,
+    predict,
+    report,
+    reproduce,
+    simulate,
+    train,
+)
 
 app = typer.Typer(
     name="polytask",
@@ -43,8 +57,10 @@ app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("train")(train.train)
 app.command("compare")(compare.compare)
+app.command("group")(group.group)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("report")(report.report)
 app.command("list")(listing.show)
 app.add_typer(data.app, name="data")
 app.command("demo")(demo.demo)

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from polytask.grouping.objective import Group, Grouping, Matrix, help_within, ordered
+from polytask.grouping.objective import Group, Groups, Matrix, help_within, ordered
 
 Masks = Int[np.ndarray, "masks"]
 Values = Float[np.ndarray, "masks"]
 TIE = 1e-12
 
 
-def exact_groupings(affinity: Matrix, units: Sequence[Sequence[int]], most: int, *, overlap: bool) -> list[Grouping]:
+def exact_groupings(affinity: Matrix, units: Sequence[Sequence[int]], most: int, *, overlap: bool) -> list[Groups]:
     """The best grouping with exactly 1, 2, ... groups.
 
     ``value(S)`` is what the tasks of S receive in one group: the group S itself or, with ``overlap``, the best group

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from polytask.grouping.objective import Group, Grouping, Matrix, help_within, off_diagonal, ordered, score
+from polytask.grouping.objective import Group, Groups, Matrix, help_within, off_diagonal, ordered, score
 
 Places = Int[np.ndarray, "units"]
 Owner = Bool[np.ndarray, "units tasks"]
@@ -16,7 +16,7 @@ STARTS = 16
 TIE = 1e-12
 
 
-def local_groupings(affinity: Matrix, units: Sequence[Sequence[int]], most: int, *, overlap: bool) -> list[Grouping]:
+def local_groupings(affinity: Matrix, units: Sequence[Sequence[int]], most: int, *, overlap: bool) -> list[Groups]:
     """Groupings with 1, 2, ... groups that no move of one unit makes better.
 
     From each of 16 starts (fixed seeds) the best single move is taken until none helps; the best end is kept. With
@@ -70,12 +70,12 @@ def _ratio(sums: Float[np.ndarray, "*shape"], counts: Float[np.ndarray, "*shape"
     return np.where(counts > 0, sums / np.maximum(counts, 1.0), 0.0)
 
 
-def _disjoint(affinity: Matrix, owner: Owner, places: Places, groups: int) -> Grouping:
+def _disjoint(affinity: Matrix, owner: Owner, places: Places, groups: int) -> Groups:
     members = (places == np.arange(groups)[:, None]) @ owner
     return _grouping(members, members)
 
 
-def _with_helpers(affinity: Matrix, owner: Owner, places: Places, groups: int) -> Grouping:
+def _with_helpers(affinity: Matrix, owner: Owner, places: Places, groups: int) -> Groups:
     """Lets groups take helpers and units go where they are served best."""
     members = (places == np.arange(groups)[:, None]) @ owner
     before = -np.inf
@@ -103,7 +103,7 @@ def _helped(
         members = options[best]
 
 
-def _grouping(members: Members, serves: Members) -> Grouping:
+def _grouping(members: Members, serves: Members) -> Groups:
     pairs = zip(members.tolist(), serves.tolist(), strict=True)
     return ordered([Group(_numbers(group), _numbers(own)) for group, own in pairs])
 

@@ -24,7 +24,7 @@ class Group:
     serves: tuple[int, ...]
 
 
-Grouping = tuple[Group, ...]
+Groups = tuple[Group, ...]
 
 
 def help_within(affinity: Matrix, members: Bool[np.ndarray, "groups tasks"]) -> Float[np.ndarray, "groups tasks"]:
@@ -63,6 +63,6 @@ def score(affinity: Matrix, grouping: Sequence[Group]) -> float:
     return float(sum(within[row, list(group.serves)].sum() for row, group in enumerate(grouping)) / len(affinity))
 
 
-def ordered(groups: Sequence[Group]) -> Grouping:
+def ordered(groups: Sequence[Group]) -> Groups:
     """The same groups by their first served task."""
     return tuple(sorted(groups, key=lambda group: group.serves))

@@ -1,0 +1,47 @@
+"""One ready configuration per group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from polytask.comparing.checks import group_config
+from polytask.config import Config, dump_config
+from polytask.data.labels import LabelEncoder
+from polytask.data.preprocessor import Preprocessor
+from polytask.files import whole_file
+
+
+def write_configs(config: Config, groups: Sequence[Sequence[str]], preprocessor: Preprocessor, out: Path) -> list[Path]:
+    """Writes ``group-1.toml``, ``group-2.toml``, ... and removes those of an earlier suggestion.
+
+    Columns that only the other tasks read are dropped in them: they must not become features.
+
+    Args:
+        config: Of all tasks, with absolute paths.
+        groups: The tasks of each group.
+        preprocessor: Of all tasks, fitted.
+        out: The folder.
+    """
+    for stale in out.glob("group-*.toml"):
+        stale.unlink()
+    files = []
+    for number, tasks in enumerate(groups, 1):
+        files.append(out / f"group-{number}.toml")
+        with whole_file(files[-1]) as partial:
+            partial.write_text(dump_config(without_others(config, tasks, preprocessor)), encoding="utf-8")
+    return files
+
+
+def without_others(config: Config, tasks: Sequence[str], preprocessor: Preprocessor) -> Config:
+    """The configuration of some tasks, to be trained on the table itself."""
+    features = {column.name for column in preprocessor.columns}
+    own = {name for label in preprocessor.labels if label.spec.task in tasks for name in _columns(label)}
+    read = dict.fromkeys(name for label in preprocessor.labels for name in _columns(label))
+    others = [name for name in read if name not in own | features | set(config.data.drop)]
+    data = config.data.model_copy(update={"drop": (*config.data.drop, *others)})
+    return group_config(config, tasks).model_copy(update={"data": data})
+
+
+def _columns(label: LabelEncoder) -> tuple[str, ...]:
+    return label.columns if label.spec.weight is None else (*label.columns, label.spec.weight)

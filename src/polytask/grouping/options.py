@@ -1,0 +1,56 @@
+"""What a grouping is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from polytask.config import Config
+from polytask.errors import Problem, suggest
+from polytask.grouping.affinity import chain_units
+
+METHODS = {"lookahead": 1, "pairs": 3}
+"""Seeds of the measurement if nobody says how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a grouping does; see `group`.
+
+    Attributes:
+        method: How affinities are measured.
+        groups: Largest number of groups.
+        overlap: Whether a group may hold tasks that another one serves.
+        seeds: Seeds of the measurement.
+        check: Seeds of the check.
+        workers: Runs at a time.
+        resume: Go on with what the folder holds.
+    """
+
+    method: str = "lookahead"
+    groups: int | None = None
+    overlap: bool = False
+    seeds: int | None = None
+    check: int | None = None
+    workers: int = 1
+    resume: bool = False
+
+    @property
+    def measured(self) -> int:
+        """Seeds of the measurement."""
+        return self.seeds or METHODS[self.method]
+
+    def problems(self, config: Config) -> list[Problem]:
+        """What is wrong with them."""
+        found = []
+        if self.method not in METHODS:
+            found.append(Problem("method", f"'{self.method}' is unknown", suggest(self.method, list(METHODS))))
+        for name in ("groups", "seeds", "check"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                found.append(Problem(name, f"{value} given", "give 1 or more"))
+        if len(config.tasks) < 2:
+            found.append(Problem("tasks", "one task makes no groups", "name two tasks or more"))
+        elif len(chain_units(config)) < 2:
+            what = f"all {len(config.tasks)} are one chain, which stays together"
+            found.append(Problem("tasks", what, "nothing is to be grouped"))
+        return found
