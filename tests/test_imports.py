@@ -84,9 +84,15 @@ def test_only_the_command_line_knows_reproductions(room: str) -> None:
     assert broken(room, ("polytask.reproduce",)) == []
 
 
-@pytest.mark.parametrize("room", [room for room in rooms() if room not in ("cli", "comparing")])
+@pytest.mark.parametrize("room", [room for room in rooms() if room not in ("cli", "comparing", "tuning")])
 def test_only_the_command_line_knows_comparisons(room: str) -> None:
+    # a sweep compares methods as well: it names parts, checks data and draws tables as a comparison does
     assert broken(room, ("polytask.comparing",)) == []
+
+
+@pytest.mark.parametrize("room", [room for room in rooms() if room not in ("cli", "tuning")])
+def test_only_the_command_line_knows_sweeps(room: str) -> None:
+    assert broken(room, ("polytask.tuning",)) == []
 
 
 def test_statistics_of_comparisons_know_only_numpy() -> None:

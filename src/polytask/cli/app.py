@@ -19,6 +19,7 @@ from polytask.cli import (
     report,
     reproduce,
     simulate,
+    sweep,
     train,
 )
 
@@ -57,6 +58,7 @@ app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("train")(train.train)
 app.command("compare")(compare.compare)
+app.command("sweep")(sweep.sweep)
 app.command("group")(group.group)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
