@@ -10,6 +10,7 @@ import pyarrow as pa
 from polytask.config import Config, FeatureOptions
 from polytask.data.checks import Parts
 from polytask.data.columns import ColumnOptions
+from polytask.data.expressions import parse
 from polytask.data.inference import RoleGuess, infer_roles
 from polytask.data.labels import LabelEncoder
 from polytask.data.parts import Part
@@ -58,7 +59,7 @@ def choose_roles(
     names = tuple(source.schema.names)
     asked = {name: option for name, option in config.features.items() if name != "defaults"}
     problems = _missing(config, names, asked, keys)
-    taken = _taken(labels, names, problems)
+    taken = _ranked_by(config, names, problems) | _taken(labels, names, problems)
     if problems:
         raise UserError(problems)
     dropped = _dropped(config, keys, known) | taken
@@ -117,6 +118,24 @@ def _taken(labels: Sequence[LabelSpec], names: tuple[str, ...], problems: list[P
         if label.weight is not None:
             taken.setdefault(label.weight, f"sample weight of {label.task}")
     return taken
+
+
+def _ranked_by(config: Config, names: tuple[str, ...], problems: list[Problem]) -> dict[str, str]:
+    """Columns that the fused score is fitted to: known only afterwards, as labels are."""
+    fusion = config.fusion
+    if fusion is None:
+        return {}
+    if fusion.group not in names:
+        problems.append(
+            Problem("fusion.group", f"column '{fusion.group}' does not exist", suggest(fusion.group, names))
+        )
+    if fusion.value in config.tasks or fusion.value.removesuffix("_joint") in config.tasks:
+        return {}
+    try:
+        return dict.fromkeys(parse(fusion.value, names).columns, "value of the fused score")
+    except UserError as error:
+        problems += [Problem(f"fusion.value: {found.where}", found.what, found.remedy) for found in error.problems]
+        return {}
 
 
 def _read_by(

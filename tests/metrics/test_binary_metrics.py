@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from polytask.metrics import AUC, ECE, GAUC, PCOC, PRAUC, ExactAUC, LogLoss, Metric, NormalizedEntropy, auc
+from polytask.metrics import (
+    AUC, ECE, F1, GAUC, PCOC, PRAUC, ExactAUC, LogLoss, Metric, NormalizedEntropy, Precision, Recall, auc,
+)  # fmt: skip
 
 
 def click_log(rows: int, *, mean_logit: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -31,6 +33,16 @@ def measure(metric: Metric, *data: torch.Tensor | None, batches: int = 7) -> flo
     for start, stop in itertools.pairwise(bounds):
         metric.update(*(None if column is None else column[start:stop] for column in data))  # type: ignore[arg-type]
     return metric.compute()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.2, 0.5, 2.0])
+def test_what_a_threshold_gives_against_sklearn(threshold: float) -> None:
+    p, y, w = click_log(5_000, mean_logit=-1.0)
+    data = (y, (p.double() >= threshold).float())
+    found = [measure(metric, p, y, w) for metric in (Precision(threshold), Recall(threshold), F1(threshold))]
+    scores = (oracle.precision_score, oracle.recall_score, oracle.f1_score)
+    expected = [score(*data, sample_weight=w, zero_division=math.nan) for score in scores]
+    assert found == pytest.approx([expected[0], expected[1], 0.0 if threshold > 1 else expected[2]], nan_ok=True)
 
 
 @pytest.mark.parametrize("mean_logit", [0.0, 2.0, -4.0, -8.0, -13.0])

@@ -30,6 +30,9 @@ PROBABILITY: dict[str, Callable[[], Metric]] = {
     "ECE(equal_width)": lambda: metrics.ECE(binning="equal_width"),
     "BinaryAccuracy": metrics.BinaryAccuracy,
     "PositiveRate": metrics.PositiveRate,
+    "Precision": metrics.Precision,
+    "Recall": lambda: metrics.Recall(0.3),
+    "F1": metrics.F1,
 }
 CLASS: dict[str, Callable[[], Metric]] = {
     "ClassLogLoss": metrics.ClassLogLoss,

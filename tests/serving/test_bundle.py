@@ -239,7 +239,7 @@ def test_missing_and_foreign_vocabularies(copy: Path) -> None:
 
 def test_another_format_says_what_wrote_it(copy: Path) -> None:
     edit(copy / "schema.json", lambda schema: schema.update(format=99, polytask="7.0"))
-    with pytest.raises(UserError, match=r"has format 99, this polytask reads 1 \(it was written by 7.0\)"):
+    with pytest.raises(UserError, match=r"has format 99, this polytask reads 1 and 2 \(it was written by 7.0\)"):
         load_bundle(copy)
 
 

@@ -2,6 +2,7 @@
 
 from polytask.config.components import Option, asked_for, check_options, describe_options, find, placed, resolve
 from polytask.config.data import DataConfig, FeatureOptions, SplitConfig, SplitValues
+from polytask.config.deciding import FusionConfig, threshold_rule
 from polytask.config.loading import (
     PROVIDED,
     apply_overrides,
@@ -34,6 +35,8 @@ __all__ = [
     "ComponentConfig",
     "TowersConfig",
     "TrainConfig",
+    "FusionConfig",
+    "threshold_rule",
     "placed",
     "resolve",
     "find",

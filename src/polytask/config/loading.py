@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from polytask.config.chains import chain_problems
 from polytask.config.components import check_options, find
+from polytask.config.deciding import decision_problems
 from polytask.config.models import BalancerConfig, ComponentConfig, Config, TaskConfig
 from polytask.config.problems import dotted, problems_of
 from polytask.errors import Problem, UserError, suggest
@@ -204,7 +205,7 @@ def _problems_raised_by(check: Callable[[], object]) -> tuple[Problem, ...]:
 
 def _crossed(config: Config) -> list[Problem]:
     """What no single table can know."""
-    problems = chain_problems(config)
+    problems = [*chain_problems(config), *decision_problems(config)]
     for name in config.tasks:
         if not _TASK_NAME.fullmatch(name):
             what = "a task's name becomes a column and a folder"

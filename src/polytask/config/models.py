@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, model_serializer, model_validator
 
 from polytask.config.base import Fraction, Names, Positive, Table, Values
 from polytask.config.data import DataConfig, FeatureOptions
+from polytask.config.deciding import FusionConfig, ThresholdRule
 from polytask.specs import LabelSpec
 
 
@@ -45,6 +46,10 @@ class TaskConfig(_WithOptions):
         kpi: The metric that balancers may follow (``dtp``), one of those whose best value is 1; by default the task's
             primary one, or its improvement over the constant prediction.
         classes: The label's values in class order, where they are not 0, 1, ...; for ``binary``: negative, positive.
+        calibrate: How predictions are calibrated on the validation rows: ``isotonic`` or ``platt`` for binary tasks,
+            ``temperature`` for tasks with classes.
+        threshold: Where predictions of a binary task say yes: a number, ``f1``, ``youden``, or a table with one of
+            ``precision``, ``recall``, ``rate`` and ``cost``.
         options: Options of the task's builder (``positive_weight``, ``loss``, ...).
     """
 
@@ -56,6 +61,8 @@ class TaskConfig(_WithOptions):
     group: str | None = None
     kpi: str | None = None
     classes: Values | None = None
+    calibrate: Literal["isotonic", "platt", "temperature", "none"] = "none"
+    threshold: ThresholdRule | None = None
 
 
 class ComponentConfig(_WithOptions):
@@ -166,6 +173,7 @@ class Config(Table):
         chain: How tasks with ``after`` are learnt.
         balancer: How the tasks' losses or gradients are joined.
         train: How long, how fast, what to repeat.
+        fusion: One ranking score from all predictions; none by default.
 
     Example:
         >>> config = Config.model_validate(
@@ -185,6 +193,7 @@ class Config(Table):
     chain: ComponentConfig | None = None
     balancer: BalancerConfig = BalancerConfig(use="equal")
     train: TrainConfig = TrainConfig()
+    fusion: FusionConfig | None = None
     _relative_to: Path = PrivateAttr(default_factory=Path)
     _allow_code: tuple[str, ...] = PrivateAttr(default=())
 

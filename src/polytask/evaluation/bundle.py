@@ -46,7 +46,7 @@ def evaluate_bundle(bundle: Bundle, data: Any, console: Console | None = None) -
                 yield batch
                 progress.update(bar, advance=len(batch))
 
-        scores = score(bundle.model, shown(), bundle.preprocessor.groups)
+        scores = score(bundle.model, shown(), bundle.preprocessor.groups, bundle.decisions)
     if console is not None:
         _tell(counts, console)
     return scores

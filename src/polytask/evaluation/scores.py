@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from polytask.metrics import Metric, RelativeImprovement
+from polytask.decisions import Decisions
+from polytask.metrics import F1, BinaryAccuracy, Metric, Precision, Recall, RelativeImprovement
 from polytask.model import Model
 from polytask.tasks import Task
 from polytask.types import Batch, TaskName
@@ -21,11 +22,15 @@ class TaskScorer:
     Args:
         task: The task.
         group: The group column of its grouped metrics.
+        threshold: Where its predictions are cut; None: nowhere.
     """
 
-    def __init__(self, task: Task, group: str | None) -> None:
+    def __init__(self, task: Task, group: str | None, threshold: float | None = None) -> None:
         self._name, self._group = task.name, group
         self._metrics: dict[str, Metric] = task.metrics(grouped=group is not None)
+        if threshold is not None:
+            cut = (BinaryAccuracy(threshold=threshold), Precision(threshold), Recall(threshold), F1(threshold))
+            self._metrics |= {metric.name: metric for metric in cut}
         self._selection: RelativeImprovement = task.selection()
         self._rows = 0
 
@@ -50,30 +55,45 @@ class TaskScorer:
         return {**scores, "improvement": self._selection.compute(), "rows": self._rows}
 
 
-def score(model: Model, batches: Iterable[Batch], groups: Mapping[TaskName, str] | None = None) -> Scores:
+def score(
+    model: Model,
+    batches: Iterable[Batch],
+    groups: Mapping[TaskName, str] | None = None,
+    decisions: Decisions | None = None,
+) -> Scores:
     """Evaluates all tasks, and the joint probabilities of chained ones, in one pass.
 
     Args:
         model: In any mode; it is put back into it.
         batches: Labelled rows.
         groups: Per task, the group column of its grouped metrics.
+        decisions: Calibration that predictions go through, and thresholds, whose labels are scored as well.
 
     Returns:
         ``{task: {metric: value}}``; NaN where a metric is undefined on these rows.
     """
     found = groups or {}
-    scorers = {task.name: TaskScorer(task, found.get(task.name)) for task in model.tasks}
+    cuts = {} if decisions is None else {name: own.value for name, own in decisions.thresholds.items()}
+    scorers = {task.name: TaskScorer(task, found.get(task.name), cuts.get(task.name)) for task in model.tasks}
     scorers |= {joint.name: TaskScorer(joint, found.get(name)) for name, joint in model.joints.items()}
     training = model.training
     model.eval()
     device = next(model.parameters()).device
     for batch in batches:
         batch = model.with_joints(batch.to(device))
-        predictions = model.predict(batch.features)
+        predictions = _calibrated(decisions, model.predict(batch.features))
         for name, scorer in scorers.items():
             scorer.update(predictions[name], batch)
     model.train(training)
     return {name: scorer.compute() for name, scorer in scorers.items()}
+
+
+def _calibrated(decisions: Decisions | None, predictions: Mapping[TaskName, torch.Tensor]) -> dict[str, torch.Tensor]:
+    if decisions is None or not decisions.calibration:
+        return dict(predictions)
+    own = {name: predictions[name].float().cpu().numpy() for name in decisions.calibration}
+    calibrated = {name: torch.from_numpy(values) for name, values in decisions.calibrated(own).items()}
+    return {name: calibrated[name].to(values.device) if name in own else values for name, values in predictions.items()}
 
 
 def selection_score(scores: Scores, weights: Mapping[TaskName, float] | None = None) -> float:

@@ -4,6 +4,7 @@ from polytask.metrics.base import Metric
 from polytask.metrics.binary import PCOC, BinaryAccuracy, LogLoss, NormalizedEntropy, PositiveRate
 from polytask.metrics.calibration import ECE
 from polytask.metrics.classes import Accuracy, ClassLogLoss, ClassMAE, MacroAUC, MacroF1, QuadraticKappa
+from polytask.metrics.cut import F1, Precision, Recall
 from polytask.metrics.improvement import RelativeImprovement
 from polytask.metrics.ranking import AUC, GAUC, PRAUC, ExactAUC, auc, segment_auc
 from polytask.metrics.regression import MAE, R2, RMSE, Coverage, Pinball, PoissonDeviance
@@ -21,6 +22,9 @@ __all__ = [
     "ECE",
     "BinaryAccuracy",
     "PositiveRate",
+    "Precision",
+    "Recall",
+    "F1",
     # multiclass and ordinal
     "ClassLogLoss",
     "Accuracy",

@@ -106,7 +106,7 @@ class BinaryAccuracy(MeanMetric):
         return self.threshold
 
     def _row_terms(self, predictions: Float[Tensor, "rows"], labels: Float[Tensor, "rows"]) -> tuple[Tensor, ...]:
-        right = (predictions >= self.threshold) == (labels > 0.5)
+        right = (predictions.double() >= self.threshold) == (labels > 0.5)
         return (where_valid(right.double(), predictions),)
 
 

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-import polytask
 from polytask.config import Config, dump_config, parse_config
 from polytask.data.parts import READ_ROWS
 from polytask.data.preprocessor import Counts, Preprocessor
 from polytask.data.reader import to_batch
 from polytask.data.sources import TableSource, open_source
+from polytask.decisions import Decisions, label_column
 from polytask.errors import Problem, UserError, raise_errors, suggest
-from polytask.files import finite, whole_folder
+from polytask.files import whole_folder
 from polytask.model import Model, build_model, build_tasks
 from polytask.serving.bounds import BoundedSizes
 from polytask.serving.card import model_card
 from polytask.serving.preprocessing import from_json, read_vocabularies, to_json, write_vocabularies
+from polytask.serving.schema import (
+    VOCABULARIES,
+    WEIGHTS,
+    AllScores,
+    check_format,
+    check_sums,
+    new_schema,
+    read_decisions,
+    read_scores,
+    sha256,
+)  # fmt: skip
 from polytask.tasks import Task
 
-FORMAT = 1
-_WEIGHTS, _VOCABULARIES = "model.safetensors", "vocabularies"
-_FILES = ("schema.json", "config.toml", _WEIGHTS)
+_FILES = ("schema.json", "config.toml", WEIGHTS)
 _DAMAGE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
     pa.ArrowException, SafetensorError,
 )  # fmt: skip
-AllScores = Mapping[str, Mapping[str, Mapping[str, float]]]
-SavedScores = dict[str, dict[str, dict[str, float | None]]]
-_SCORES = TypeAdapter(SavedScores)
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,14 @@ class Bundle:
         preprocessor: Raw rows to blocks.
         model: In evaluation mode.
         scores: Of the run that made it, per part, task and metric.
+        decisions: Calibration, thresholds and a fused score, which predictions go through.
     """
 
     config: Config
     preprocessor: Preprocessor
     model: Model
     scores: AllScores
+    decisions: Decisions = field(default_factory=Decisions)
 
     def save(self, folder: Path | str) -> Path:
         """Writes the bundle; the folder appears whole or not at all.
@@ -69,16 +75,16 @@ class Bundle:
         folder = Path(folder)
         if folder.exists() and not (folder / "schema.json").exists():
             raise UserError(Problem(str(folder), "exists and is no bundle", "name a new folder"))
-        schema: dict[str, Any] = {"format": FORMAT, "polytask": polytask.__version__, "scores": finite(self.scores)}
+        schema = new_schema(self.scores, self.decisions)
         schema["preprocessing"] = to_json(self.preprocessor)
         with whole_folder(folder) as partial:
-            save_file(_portable(self.model), partial / _WEIGHTS)
-            names = write_vocabularies(self.preprocessor, partial / _VOCABULARIES)
-            files = [_WEIGHTS, *(f"{_VOCABULARIES}/{name}" for name in names)]
-            schema["sha256"] = {name: _sha256(partial / name) for name in files}
+            save_file(_portable(self.model), partial / WEIGHTS)
+            names = write_vocabularies(self.preprocessor, partial / VOCABULARIES)
+            files = [WEIGHTS, *(f"{VOCABULARIES}/{name}" for name in names)]
+            schema["sha256"] = {name: sha256(partial / name) for name in files}
             (partial / "schema.json").write_text(json.dumps(schema, indent=1), encoding="utf-8")
             (partial / "config.toml").write_text(dump_config(self.config), encoding="utf-8")
-            card = model_card(self.config, self.preprocessor, self.model, self.scores)
+            card = model_card(self.config, self.preprocessor, self.model, self.scores, self.decisions)
             (partial / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         return folder
 
@@ -91,7 +97,7 @@ class Bundle:
 
         Returns:
             The keys, then one column per task (one per class for tasks with classes), then the joint probabilities of
-            tasks that come after others.
+            tasks that come after others; where the bundle has them, the labels that thresholds decide, and the score.
 
         Raises:
             UserError: The data lacks columns, or they have other types.
@@ -121,8 +127,8 @@ class Bundle:
             block = self.preprocessor.encode(raw, counts=counts)
             features = to_batch(block, self.preprocessor).features.to(device)
             arrays = [raw.column(name) for name in keys]
-            for values in self.model.predict(features).values():
-                array = values.float().cpu().numpy()
+            predicted = {name: values.float().cpu().numpy() for name, values in self.model.predict(features).items()}
+            for array in self.decisions.apply(predicted).values():
                 arrays += [
                     pa.array(np.ascontiguousarray(column)) for column in (array.T if array.ndim > 1 else [array])
                 ]
@@ -138,7 +144,34 @@ class Bundle:
                 names += [f"{task.name}_{value}" for value in classes]
             else:
                 names.append(task.name)
-        return (*names, *(joint.name for joint in self.model.joints.values()))
+        return (*names, *(joint.name for joint in self.model.joints.values()), *self.decisions.columns)
+
+    @property
+    def probabilities(self) -> tuple[str, ...]:
+        """Predictions that are the probability of a yes: those of binary tasks, and joint ones."""
+        own = [task.name for task in self.model.tasks if task.kind == "binary"]
+        return (*own, *(joint.name for joint in self.model.joints.values()))
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Predictions that are a number in the label's unit."""
+        own = (task for task in self.model.tasks if task.kind != "binary" and not task.constant_prediction.dim())
+        return tuple(task.name for task in own)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Predictions that are one probability per class."""
+        return tuple(task.name for task in self.model.tasks if task.constant_prediction.dim())
+
+    def check_decisions(self) -> None:
+        """Compares the decisions with what the model predicts.
+
+        Raises:
+            ValueError: They do not fit, or their columns have names that others have.
+        """
+        plain = replace(self, decisions=Decisions())
+        taken = (*plain.columns, *self.config.data.keys)
+        self.decisions.check(self.probabilities, self.values, self.classes, taken)
 
     def keys(self, source: TableSource, wanted: Sequence[str] | None = None) -> tuple[str, ...]:
         """The columns of a table to pass through: those wanted, or the configuration's as far as the table has them.
@@ -166,7 +199,9 @@ class Bundle:
     def schema(self, source: TableSource, keys: Sequence[str]) -> pa.Schema:
         """Columns and types of the predictions for a table."""
         fields = [source.schema.field(name) for name in keys]
-        return pa.schema([*fields, *(pa.field(name, pa.float32()) for name in self.columns)])
+        labels = {label_column(task) for task in self.decisions.thresholds}
+        own = [pa.field(name, pa.int8() if name in labels else pa.float32()) for name in self.columns]
+        return pa.schema([*fields, *own])
 
 
 def load_bundle(path: Path | str, *, allow_code: Sequence[str] = (), device: str = "cpu") -> Bundle:
@@ -217,50 +252,17 @@ def fitted_model(config: Config, preprocessor: Preprocessor) -> Model:
 
 def _read(folder: Path, allow_code: Sequence[str], device: str) -> Bundle:
     schema = json.loads((folder / "schema.json").read_text(encoding="utf-8"))
-    _check_format(folder, schema)
+    check_format(folder, schema)
     config = parse_config(tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")), allow_code=allow_code)
     saved = schema["preprocessing"]
-    preprocessor = from_json(saved, read_vocabularies(saved, folder / _VOCABULARIES))
+    preprocessor = from_json(saved, read_vocabularies(saved, folder / VOCABULARIES))
     if preprocessor.tasks != tuple(config.tasks):
         raise ValueError(f"schema.json has the tasks {preprocessor.tasks}, config.toml {tuple(config.tasks)}")
-    scores = _SCORES.validate_python(schema.get("scores", {}))
-    model = _load_model(folder / _WEIGHTS, config, preprocessor)
-    _check_sums(folder, schema)
-    return Bundle(config, preprocessor, model.to(device).eval(), _with_nan(scores))
-
-
-def _check_sums(folder: Path, schema: Mapping[str, Any]) -> None:
-    """Compares weights and vocabularies with what was written; bundles of before there were sums have none."""
-    sums = TypeAdapter(dict[str, str]).validate_python(schema.get("sha256", {}))
-    known = [_WEIGHTS, *(f"{_VOCABULARIES}/{file.name}" for file in (folder / _VOCABULARIES).glob("*.parquet"))]
-    changed = [name for name in known if name in sums and _sha256(folder / name) != sums[name]]
-    if changed:
-        raise ValueError(f"{', '.join(changed)} changed since the bundle was written")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _with_nan(scores: SavedScores) -> AllScores:
-    return {
-        part: {
-            task: {name: math.nan if value is None else value for name, value in metrics.items()}
-            for task, metrics in tasks.items()
-        }
-        for part, tasks in scores.items()
-    }
-
-
-def _check_format(folder: Path, schema: Any) -> None:
-    if not isinstance(schema, dict) or type(schema.get("format")) is not int:
-        raise ValueError("schema.json names no format")
-    if schema["format"] != FORMAT:
-        what = (
-            f"has format {schema['format']}, this polytask reads {FORMAT} (it was written by {schema.get('polytask')})"
-        )
-        raise UserError(Problem(f"bundle {folder}", what, "install the polytask version that wrote it, or train again"))
+    model = _load_model(folder / WEIGHTS, config, preprocessor)
+    check_sums(folder, schema)
+    bundle = Bundle(config, preprocessor, model.to(device).eval(), read_scores(schema), read_decisions(schema))
+    bundle.check_decisions()
+    return bundle
 
 
 def _load_model(file: Path, config: Config, preprocessor: Preprocessor) -> Model:

@@ -8,11 +8,14 @@ from typing import Any
 
 from polytask.config import Config
 from polytask.data.preprocessor import Preprocessor
+from polytask.decisions import Decisions, in_words
 from polytask.model import Model
 
 
-def model_card(config: Config, preprocessor: Preprocessor, model: Model, scores: Mapping[str, Any]) -> str:
-    """Markdown: tasks, scores, inputs, configuration."""
+def model_card(
+    config: Config, preprocessor: Preprocessor, model: Model, scores: Mapping[str, Any], decisions: Decisions
+) -> str:
+    """Markdown: tasks, decisions, scores, inputs, configuration."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
     lines = [
         f"# {' + '.join(preprocessor.tasks)}",
@@ -29,6 +32,9 @@ def model_card(config: Config, preprocessor: Preprocessor, model: Model, scores:
         stats, spec = preprocessor.stats[label.spec.task], label.spec
         where = f"`{spec.where}`" if spec.where else f"after {spec.after.task}" if spec.after else "all rows"
         lines.append(f"| {spec.task} | {spec.kind} | `{spec.label}` | {where} | {stats.rows:,} | {stats.mean:.4g} |")
+    if decisions:
+        lines += ["", "## Decisions", "", "Fitted on validation rows; predictions go through them.", ""]
+        lines += [f"- {line}." for line in in_words(decisions)]
     for part, tasks in scores.items():
         lines += ["", f"## Scores on the {part} part", "", "| task | metric | value |", "|---|---|---|"]
         for task, metrics in tasks.items():

@@ -135,8 +135,8 @@ def single_task(config: Config, task: str, where: str | None) -> Config:
     once: dict[str, Any] = {"seeds": 1, "baselines": False, "warm_start": None, "selection": None}
     alone = config.train.model_copy(update=once)
     tasks = {task: config.tasks[task].model_copy(update={"after": None, "where": where})}
-    update = {"tasks": tasks, "balancer": BalancerConfig(use="equal"), "chain": None, "train": alone}
-    return config.model_copy(update=update)
+    update = {"tasks": tasks, "balancer": BalancerConfig(use="equal"), "chain": None, "fusion": None}
+    return config.model_copy(update={**update, "train": alone})
 
 
 def _train_all(

@@ -15,6 +15,7 @@ import torch
 from polytask.balancing.engine import Balancing
 from polytask.balancing.interfaces import Balancer, Scalarizer
 from polytask.config import Config, asked_for, dump_config, placed, resolve
+from polytask.decisions import Decisions
 from polytask.errors import Problem, UserError, raise_errors
 from polytask.evaluation.scores import Scores, score
 from polytask.files import write_json
@@ -22,6 +23,7 @@ from polytask.model import Model
 from polytask.serving import Bundle, load_bundle
 from polytask.serving.bundle import fitted_model
 from polytask.training.checkpoint import Checkpoints
+from polytask.training.deciding import decide_on
 from polytask.training.folder import CONFIG, RECORDS
 from polytask.training.interrupt import delayed_interrupt
 from polytask.training.loop import EVALUATION_ROWS, EvaluationRecord, Record, Training
@@ -86,9 +88,10 @@ def train_one(
     seconds = time.perf_counter() - started
     model = training.model
     model.load_state_dict(checkpoints.best(training.best_step))
-    scores = _scores(model, prepared)
+    decisions = decide_on(config, model, prepared, folder, watcher.tell)
+    scores = _scores(model, prepared, decisions)
     quiet = config.model_copy(update={"train": config.train.model_copy(update={"log": ()})})  # no part of the model
-    Bundle(quiet, prepared.preprocessor, model.cpu().eval(), scores).save(folder / "bundle")
+    Bundle(quiet, prepared.preprocessor, model.cpu().eval(), scores, decisions).save(folder / "bundle")
     facts = {
         "seed": seed, "steps": training.step, "best_step": training.best_step,
         "seconds": seconds, "timed_steps": training.step - before,
@@ -207,9 +210,9 @@ def _train(training: Training, checkpoints: Checkpoints, every: int, records: Pa
                 raise KeyboardInterrupt
 
 
-def _scores(model: Model, prepared: Prepared) -> dict[str, Scores]:
+def _scores(model: Model, prepared: Prepared, decisions: Decisions) -> dict[str, Scores]:
     return {
-        part: score(model, prepared.reader(part).ordered(EVALUATION_ROWS), prepared.preprocessor.groups)
+        part: score(model, prepared.reader(part).ordered(EVALUATION_ROWS), prepared.preprocessor.groups, decisions)
         for part in SPLITS
         if part in prepared.parts
     }
