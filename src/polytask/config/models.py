@@ -126,6 +126,10 @@ class TrainConfig(Table):
         shuffle_buffer: Rows in the shuffle buffer; bounds the memory of reading.
         compile: Compile the model with ``torch.compile``.
         warm_start: A bundle whose weights to start from.
+        probe: Steps between probes of gradients and gates; 0: none. ``None``: about 20 of the model, none of baselines.
+        probe_affinity: Whether probes measure the look-ahead affinity of tasks as well.
+        diagnostics: Write ``diagnostics.json`` at the end.
+        segment: A column with few values, for whose values gates and scores are shown apart.
         log: Loggers: ``tensorboard``, ``mlflow``, ``wandb``, or an import path ``"package.module:function"``.
         selection: Weights of tasks in the score that selects the weights of the model; 1 for a task without.
     """
@@ -155,6 +159,10 @@ class TrainConfig(Table):
     shuffle_buffer: Positive = 262_144
     compile: bool = False
     warm_start: str | None = None
+    probe: Annotated[int, Field(ge=0)] | None = None
+    probe_affinity: bool = False
+    diagnostics: bool = True
+    segment: str | None = None
     log: Names = ()
     selection: dict[str, Annotated[float, Field(ge=0.0)]] | None = None
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from polytask.model import Model
 from polytask.tasks import Task
 from polytask.training.checkpoint import random_state, set_random_state
 from polytask.training.optimization import Optimization
+from polytask.training.probe import MOST_ROWS, ProbeRecord, probe, probe_every
 from polytask.training.step import StepRecord, held_out_slopes, losses_again, train_step
 from polytask.types import Batch
 
@@ -40,13 +41,15 @@ class EvaluationRecord:
         best: Whether it is the best so far.
     """
 
+    kind: ClassVar[str] = "evaluation"
+
     step: int
     scores: Scores
     score: float
     best: bool
 
 
-Record = StepRecord | EvaluationRecord
+Record = StepRecord | EvaluationRecord | ProbeRecord
 
 
 class Training:
@@ -62,6 +65,7 @@ class Training:
         groups: Per task the group column, for grouped metrics.
         kpis: Per task the metric that balancers may follow; default: see `kpi`.
         share: Share of a batch's rows on which gradients are compared.
+        probes: Whether there are probes where ``config`` says nothing of them.
 
     Raises:
         UserError: While iterating: a loss is not finite; the message names task and step.
@@ -79,6 +83,7 @@ class Training:
         groups: Mapping[str, str] | None = None,
         kpis: Mapping[str, str] | None = None,
         share: float = 1.0,
+        probes: bool = False,
     ) -> None:
         self.model, self.balancer = model, balancer
         self._train, self._validation, self._config = train, validation, config
@@ -87,7 +92,9 @@ class Training:
         self.steps = min(config.epochs * self.epoch_steps, config.steps or config.epochs * self.epoch_steps)
         self.step = 0
         self.best_score, self.best_step = math.nan, 0
-        self._without_gain, self._owes_evaluation = 0, False
+        self._without_gain, self._owes_evaluation, self._owes_probe = 0, False, False
+        self._probe_every = probe_every(config, self.steps, usual=probes)
+        self._probed: Batch | None = None
         self._skipped, self._share, self._kpi_names = 0, share, kpis or {}
         self._kpis: Tensor | None = None
         self._position, self._held_out_position = Position(), Position()
@@ -99,6 +106,8 @@ class Training:
         batches = self._train.shuffled(self._config.batch_size, seed=self._seed, start=self._position)
         self.model.train()
         while True:
+            if self._owes_probe:
+                yield self._probe()
             if self._owes_evaluation:
                 yield self._evaluate()
             if self.step >= self.steps or self.stopped:
@@ -112,8 +121,9 @@ class Training:
 
     def owes(self, record: Mapping[str, Any]) -> bool:
         """Whether a record of an earlier process, in its JSON form, is of something that this run is still to do."""
+        owed = {"evaluation": self._owes_evaluation, "probe": self._owes_probe}
         late: bool = record["step"] > self.step
-        return late or (record["step"] == self.step and record["kind"] == "evaluation" and self._owes_evaluation)
+        return late or (record["step"] == self.step and owed.get(record["kind"], False))
 
     def _train_step(self, batches: Iterator[tuple[Position, Batch]]) -> StepRecord:
         epoch = self._position.epoch
@@ -124,6 +134,7 @@ class Training:
         every = self._config.evaluate_every
         due = self.step % every == 0 if every else self._position.batch == 0
         self._owes_evaluation = due or self.step == self.steps
+        self._owes_probe = self._probe_every > 0 and self.step % self._probe_every == 0
         return record
 
     def _move(self, epoch: int, batch: Batch) -> StepRecord:
@@ -180,6 +191,14 @@ class Training:
         self._kpis = torch.tensor([kpi(task, scores[task.name], self._kpi_names) for task in self.model.tasks])
         return EvaluationRecord(self.step, scores, value, best)
 
+    def _probe(self) -> ProbeRecord:
+        if self._probed is None:
+            rows = min(self._config.batch_size, MOST_ROWS)
+            self._probed = next(self._validation.ordered(rows)).to(self._device)
+        self._owes_probe = False
+        rate = self._config.learning_rate if self._config.probe_affinity else None
+        return probe(self.model, self._probed, step=self.step, learning_rate=rate)
+
     def _precision(self) -> AbstractContextManager[Any] | None:
         if self._config.precision == "bf16":
             return torch.autocast(self._device.type, dtype=torch.bfloat16)
@@ -197,6 +216,7 @@ class Training:
             "held_out": [self._held_out_position.epoch, self._held_out_position.batch],
             "best": [self.best_score, self.best_step, self._without_gain],
             "owes_evaluation": self._owes_evaluation,
+            "owes_probe": self._owes_probe,
             "skipped": self._skipped,
             "kpis": None if self._kpis is None else self._kpis.tolist(),
         }
@@ -211,7 +231,8 @@ class Training:
         self._position = Position(*state["position"])
         self._held_out_position, self._held_out = Position(*state["held_out"]), None
         self.best_score, self.best_step, self._without_gain = state["best"]
-        self._owes_evaluation, self._skipped = state["owes_evaluation"], state["skipped"]
+        self._owes_evaluation, self._owes_probe = state["owes_evaluation"], state["owes_probe"]
+        self._skipped = state["skipped"]
         self._kpis = None if state["kpis"] is None else torch.tensor(state["kpis"])
 
 

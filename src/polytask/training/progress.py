@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from polytask.errors import Problem
-from polytask.training.loop import Record, Training
+from polytask.training.loop import EvaluationRecord, Record, Training
 from polytask.training.step import StepRecord
 
 _SMOOTHING = 0.98
@@ -64,7 +64,7 @@ class TerminalWatcher:
             if self._progress is not None and self._bar is not None:
                 self._progress.update(self._bar, completed=record.step, losses=self.losses)
             return
-        if self._console is not None:
+        if self._console is not None and isinstance(record, EvaluationRecord):
             values = "  ".join(
                 f"{escape(name)} {self._metrics[name]} {_number(scores[self._metrics[name]])}"
                 for name, scores in record.scores.items()

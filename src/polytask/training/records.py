@@ -1,4 +1,4 @@
-"""The record of a run: one JSON line per step and evaluation, which a resumed run goes on with."""
+"""The record of a run: one JSON line per step, evaluation and probe, which a resumed run goes on with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, TextIO
 
 from polytask.files import finite, whole_file
 from polytask.training.loop import Record, Training
-from polytask.training.step import StepRecord
 
 
 class RecordLog:
@@ -35,8 +34,7 @@ class RecordLog:
 
 def plain(record: Record) -> dict[str, Any]:
     """A record as a dictionary, with its kind; what is undefined is still NaN."""
-    kind = "step" if isinstance(record, StepRecord) else "evaluation"
-    return {"kind": kind, **{field.name: getattr(record, field.name) for field in dataclasses.fields(record)}}
+    return {"kind": record.kind, **{field.name: getattr(record, field.name) for field in dataclasses.fields(record)}}
 
 
 @contextmanager

@@ -133,6 +133,7 @@ def train_run(
 def single_task(config: Config, task: str, where: str | None) -> Config:
     """The configuration of one task's baseline, in the same sample space: all else is equal, nothing is to balance."""
     once: dict[str, Any] = {"seeds": 1, "baselines": False, "warm_start": None, "selection": None}
+    once |= {"probe": 0, "diagnostics": False}
     alone = config.train.model_copy(update=once)
     tasks = {task: config.tasks[task].model_copy(update={"after": None, "where": where})}
     update = {"tasks": tasks, "balancer": BalancerConfig(use="equal"), "chain": None, "fusion": None}
@@ -196,7 +197,8 @@ def _seed(config: Config, prepared: Prepared, out: Path, seed: int, watcher: Wat
     title = f"{config.sharing.use}, {len(config.tasks)} task{'s' * (len(config.tasks) > 1)}{several}"
     folder = _seed_folder(config, out, seed)
     alone = config.model_copy(update={"train": config.train.model_copy(update={"seeds": 1, "seed": seed})})
-    return train_one(config if folder == out else alone, prepared, folder, seed=seed, title=title, watcher=watcher)
+    used = config if folder == out else alone
+    return train_one(used, prepared, folder, seed=seed, title=title, watcher=watcher, probes=True)
 
 
 def _baseline(config: Config, prepared: Prepared, out: Path, task: str, seed: int, watcher: Watcher) -> AllScores:

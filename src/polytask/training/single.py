@@ -52,7 +52,7 @@ class Watcher(Protocol):
 
 
 def train_one(
-    config: Config, prepared: Prepared, folder: Path, *, seed: int, title: str, watcher: Watcher
+    config: Config, prepared: Prepared, folder: Path, *, seed: int, title: str, watcher: Watcher, probes: bool = False
 ) -> dict[str, Scores]:
     """Trains, keeps the best weights, scores them, writes scores and bundle; a finished folder is only read.
 
@@ -63,6 +63,7 @@ def train_one(
         seed: Initial weights, order, dropout.
         title: What the progress display calls the run.
         watcher: Sees every record.
+        probes: Whether there are probes where the configuration says nothing of them.
 
     Returns:
         ``{part: {task: {metric: value}}}`` for validation and test.
@@ -78,7 +79,7 @@ def train_one(
     if not (folder / CONFIG).exists():
         (folder / CONFIG).write_text(dump_config(config), encoding="utf-8")
     checkpoints = Checkpoints(folder / "checkpoints")
-    training = new_training(config, prepared, seed, tell=watcher.tell)
+    training = new_training(config, prepared, seed, tell=watcher.tell, probes=probes)
     state = checkpoints.latest()
     if state is not None:
         training.load_state_dict(state)
@@ -105,7 +106,12 @@ def train_one(
 
 
 def new_training(
-    config: Config, prepared: Prepared, seed: int, *, tell: Callable[[Problem], None] | None = None
+    config: Config,
+    prepared: Prepared,
+    seed: int,
+    *,
+    tell: Callable[[Problem], None] | None = None,
+    probes: bool = False,
 ) -> Training:
     """A run before its first step: model, balancer and readers of a configuration.
 
@@ -114,6 +120,7 @@ def new_training(
         prepared: The data.
         seed: Initial weights, order, dropout.
         tell: Hears of what stops nothing; Python warnings without it.
+        probes: Whether there are probes where the configuration says nothing of them.
 
     Raises:
         UserError: A task's own loss does not work, the bundle to start from does not fit, or the balancer cannot be
@@ -141,7 +148,7 @@ def new_training(
     return Training(
         model, balancer, prepared.reader("train"), prepared.reader("validation"), config.train,
         seed=seed, groups=prepared.preprocessor.groups, kpis=kpi_names(config, model, prepared.preprocessor.groups),
-        share=config.balancer.share,
+        share=config.balancer.share, probes=probes,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ class StepRecord:
         weights: What the balancer made of them; 0 where absent.
         learning_rate: Share of the peak.
     """
+
+    kind: ClassVar[str] = "step"
 
     step: int
     epoch: int
