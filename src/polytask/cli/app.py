@@ -7,14 +7,17 @@ from typing import Annotated
 import typer
 
 from polytask.cli import (
+    calibrate,
     check,
     compare,
     data,
     demo,
     evaluate,
+    fuse,
     group,
     init,
     listing,
+    pareto,
     predict,
     report,
     reproduce,
@@ -59,9 +62,12 @@ app.command("check")(check.check)
 app.command("train")(train.train)
 app.command("compare")(compare.compare)
 app.command("sweep")(sweep.sweep)
+app.command("pareto")(pareto.pareto)
 app.command("group")(group.group)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("calibrate")(calibrate.calibrate)
+app.command("fuse")(fuse.fuse)
 app.command("report")(report.report)
 app.command("list")(listing.show)
 app.add_typer(data.app, name="data")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from polytask.deciding.figure import plot
 from polytask.decisions import Fusion
 from polytask.files import write_json
 from polytask.fronts.dominance import non_dominated
@@ -66,6 +67,11 @@ class TradeOff:
         values = [[one.objective, *(one.quality[name] for name in self.compared)] for one in self.points]
         return non_dominated(-np.nan_to_num(np.array(values), nan=-1.0)).tolist()
 
+    @property
+    def alone(self) -> dict[str, Point]:
+        """Per prediction the point where it alone ranks."""
+        return {name: point for name in self.fusion.weights for point in self.points if point.weights[name] == 1.0}
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         fusion = {name: value for name, value in asdict(self.fusion).items() if name not in ("scales", "reached")}
@@ -82,3 +88,12 @@ class TradeOff:
     def save(self, file: Path | str) -> None:
         """Writes the data as JSON."""
         write_json(Path(file), self.to_json())
+
+    def plot(self, file: Path | str) -> None:
+        """Draws every compared task's ranking quality against the objective.
+
+        Raises:
+            UserError: The file's ending is unknown.
+            MissingExtraError: Without the extra ``plot``.
+        """
+        plot(self, Path(file))
