@@ -1,0 +1,65 @@
+"""Scores of a conditioned model at preferences, kept beside it, so that none is computed twice."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from polytask.evaluation.scores import Scores
+from polytask.files import write_json
+from polytask.tradeoffs.grid import Preference, rounded
+from polytask.tradeoffs.kept import load_front
+from polytask.tradeoffs.network import model_at
+from polytask.tradeoffs.training import part_scores
+from polytask.training.prepared import Prepared
+from polytask.training.single import choose_device
+
+FILE = "points.json"
+
+
+def scores_at(
+    folder: Path,
+    preferences: Sequence[Preference],
+    prepared: Callable[[], Prepared],
+    *,
+    device: str = "auto",
+    allow_code: tuple[str, ...] = (),
+    advance: Callable[[], None] = lambda: None,
+) -> list[Mapping[str, Scores]]:
+    """``{part: {task: {metric: value}}}`` of a conditioned model for every preference.
+
+    Args:
+        folder: Its run folder; what is computed is kept there.
+        preferences: Of the traded tasks.
+        prepared: Gives the data; called if something is missing.
+        device: Where to compute.
+        allow_code: Modules outside polytask that the configuration names.
+        advance: Called after each preference.
+    """
+    known = _read(folder / FILE)
+    missing = [one for one in preferences if one not in known]
+    if missing:
+        front, _, _ = load_front(folder, allow_code=allow_code)
+        front.to(choose_device(device))
+        for preference in missing:
+            known[preference] = part_scores(model_at(front, preference), prepared())
+            write_json(folder / FILE, {"points": [{"preference": one, "scores": own} for one, own in known.items()]})
+            advance()
+    return [known[one] for one in preferences]
+
+
+def _read(file: Path) -> dict[Preference, Mapping[str, Scores]]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["points"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return {rounded(one["preference"]): _with_nan(one["scores"]) for one in found}
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nan(item) for key, item in value.items()}
+    return math.nan if value is None else value
