@@ -44,8 +44,7 @@ def draw(affinity: Affinity, groups: Groups, file: Path) -> None:
     side = max(0.52 * len(order), 1.6) + 0.09 * max(map(len, names))
     figure = figures.Figure(figsize=(side + 1.4, side + 0.9), layout="constrained")
     axes = figure.subplots()
-    palette = colours.LinearSegmentedColormap.from_list("affinity", COLOURS)
-    palette.set_bad("#e3e6ea")
+    palette = colours.LinearSegmentedColormap.from_list("affinity", COLOURS).with_extremes(bad="#e3e6ea")
     image = axes.imshow(shown, cmap=palette, vmin=-limit, vmax=limit)
     if len(order) <= DIGITS_UP_TO:
         _numbers(axes, unit.factor * affinity.mean[np.ix_(order, order)], limit)

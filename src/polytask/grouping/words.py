@@ -92,7 +92,8 @@ def _cautions(affinity: Affinity, choice: Choice) -> Iterator[str]:
     if affinity.method == "lookahead" and (missing := int((np.isnan(affinity.mean) & outside).sum())):
         yield f"{missing} affinities are not known, since no probe had rows of both tasks; they do not count."
     if affinity.failures:
-        yield f"{len(affinity.failures)} runs failed; what they would have shown does not count."
+        count = len(affinity.failures)
+        yield f"{count} run{'s' * (count > 1)} failed; what they would have shown does not count."
     if not choice.exact:
         yield "With so many tasks the search is not exhaustive: a better grouping may exist."
     if affinity.method == "lookahead":
