@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from polytask.data.block import Block
-from polytask.data.columns import Column, DatetimeColumn, Encoded, SequenceColumn
+from polytask.data.columns import Column, DatetimeColumn, Encoded, SequenceColumn, number_of
 from polytask.data.keys import is_text
 from polytask.data.labels import LabelEncoder, group_keys, sample_weights
 from polytask.data.layout import Layout, lay_out
@@ -89,6 +89,18 @@ class Preprocessor:
     def space_rows(self) -> dict[str, tuple[int, int]]:
         """Per id space or id column: its first row in the fused table, and how many rows it has."""
         return dict(self._layout.spans)
+
+    def places(self) -> dict[str, tuple[slice, slice]]:
+        """Per raw column, which id columns and which numeric inputs of a `Block` are made of it; a list has neither."""
+        found = {}
+        for column, place in zip(self.columns, self._layout.places, strict=True):
+            ids = 0 if isinstance(column, SequenceColumn) else len(place.starts)
+            number = number_of(column)
+            numerics = len(number.numerics) if number else 0
+            found[column.name] = (
+                slice(place.id_column, place.id_column + ids), slice(place.numeric, place.numeric + numerics)
+            )  # fmt: skip
+        return found
 
     def feature_columns(self) -> tuple[str, ...]:
         """Raw columns that features are made of."""

@@ -18,8 +18,10 @@ from rich.progress import Progress
 from polytask.chained import joint_tasks
 from polytask.config import BalancerConfig, Config, absolute
 from polytask.data.spaces import sample_space
-from polytask.errors import raise_errors
+from polytask.errors import Problem, raise_errors
+from polytask.evaluation.diagnostics import FILE as DIAGNOSTICS
 from polytask.evaluation.scores import Scores
+from polytask.evaluation.segments import check_segment
 from polytask.files import write_json
 from polytask.model import build_chain
 from polytask.serving import Bundle, load_bundle
@@ -27,6 +29,7 @@ from polytask.serving.bundle import fitted_tasks
 from polytask.tables import Tables, open_tables, report_on
 from polytask.tasks import Task
 from polytask.training.folder import check_folder, run_folder
+from polytask.training.inside import write_diagnostics
 from polytask.training.prepared import Prepared, prepare
 from polytask.training.progress import TerminalWatcher, show_finding
 from polytask.training.single import Watcher, choose_device, read_scores, train_one
@@ -61,6 +64,12 @@ class RunResult:
     def bundle(self) -> Bundle:
         """The model of the first seed with its preprocessing."""
         return load_bundle(self.bundle_path, allow_code=self.allow_code)
+
+    @property
+    def diagnostics(self) -> dict[str, Any] | None:
+        """What is inside the model of the first seed, as `diagnostics.json` has it; None where there is none."""
+        file = self.bundle_path.parent / DIAGNOSTICS
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
     def predict(self, data: Any, *, keys: Sequence[str] | None = None) -> pa.Table:
         """Predictions for raw rows; see `Bundle.predict`."""
@@ -106,16 +115,20 @@ def train_run(
     choose_device(config.train.device)  # asked for and not there: better said before the data are read
     builders = loggers(config)
     tables = open_tables(config, data, validation=validation, test=test)
+    if config.train.segment is not None:
+        for part in tables.parts.values():
+            check_segment(config.train.segment, part.source.schema)
     check_folder(out, config, tables, resume=resume)
     finished = _finished(config, out)
     if finished is None:
+        findings: tuple[Problem, ...] = ()
         if check:
-            _check(config, tables, console)
+            findings = _check(config, tables, console)
         prepared = _prepare(config, tables, console)
         with run_folder(out, config, tables):
             terminal = TerminalWatcher(console)
             with tracked(builders, out, tell=terminal.tell if console is not None else None) as tracking:
-                runs, baselines = _train_all(config, prepared, out, Watchers([terminal, *watchers, tracking]))
+                runs, baselines = _train_all(config, prepared, out, findings, Watchers([terminal, *watchers, tracking]))
                 _keep_mean(config, out, runs)
         rows = prepared.part_rows
     else:
@@ -141,11 +154,16 @@ def single_task(config: Config, task: str, where: str | None) -> Config:
 
 
 def _train_all(
-    config: Config, prepared: Prepared, out: Path, watcher: Watcher
+    config: Config, prepared: Prepared, out: Path, findings: Sequence[Problem], watcher: Watcher
 ) -> tuple[list[AllScores], dict[str, tuple[AllScores, ...]]]:
     """Scores per seed, and per task those of its baselines."""
     try:
-        runs = [_seed(config, prepared, out, seed, watcher) for seed in _seeds(config)]
+        runs = []
+        for seed in _seeds(config):
+            runs.append(_seed(config, prepared, out, seed, watcher))
+            if seed == config.train.seed:
+                folder = _seed_folder(config, out, seed)
+                write_diagnostics(config, prepared, folder, findings=findings, tell=watcher.tell)
         baselines = {
             task: tuple(_baseline(config, prepared, out, task, seed, watcher) for seed in _seeds(config))
             for task in (config.tasks if config.train.baselines else ())
@@ -232,11 +250,13 @@ def _prepare(config: Config, tables: Tables, console: Console | None) -> Prepare
     return replace(prepared, preprocessor=extended(bundle.preprocessor, prepared.preprocessor))
 
 
-def _check(config: Config, tables: Tables, console: Console | None) -> None:
+def _check(config: Config, tables: Tables, console: Console | None) -> tuple[Problem, ...]:
     report = report_on(config, tables)
-    for problem in raise_errors([*tables.problems, *report.problems]):
+    findings = raise_errors([*tables.problems, *report.problems])
+    for problem in findings:
         if console is not None:
             show_finding(problem, console)
+    return findings
 
 
 def _show(config: Config, tasks: Sequence[Task], rows: Mapping[str, int], result: RunResult, console: Console) -> None:
