@@ -10,6 +10,7 @@ import typer
 
 from polytask.cli.options import AllowCode, ConfigFile, Overrides
 from polytask.cli.output import console
+from polytask.cli.report import Report, report_on_result
 from polytask.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def compare(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what the folder holds; lists and seeds may have grown.")
     ] = False,
+    report: Report = True,
     overrides: Overrides = None,
     allow_code: AllowCode = None,
 ) -> None:
@@ -74,6 +76,8 @@ def compare(
     except KeyboardInterrupt:
         target.print("interrupted; the same command with --resume goes on from there")
         raise
+    if report:
+        report_on_result(out, target)
 
 
 def _listed(names: str | None) -> list[str] | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from polytask.cli.output import console
+from polytask.cli.browser import show_page
+from polytask.cli.output import console, show_problems
+from polytask.errors import Problem
 
 NAME = "report.html"
+Report = Annotated[bool, typer.Option("--report/--no-report", help="Also write report.html into the folder.")]
 
 
 def report(
@@ -37,16 +40,32 @@ def report(
 
       polytask report runs/mmoe runs/ple -o both.html
 
-      polytask report cmp front.json -o all.html
+      polytask report cmp tuned/sweep.json -o all.html
     """
     from polytask.reporting import write_report
 
-    file = write_report(paths, out or default_file(paths[0]))
-    console().print(f"report: {file}", markup=False, highlight=False, soft_wrap=True)
-    if show and not webbrowser.open(file.resolve().as_uri()):
-        console().print("no browser was found; open the file yourself", markup=False)
+    first = paths[0]
+    file = write_report(paths, out or (first if first.is_dir() else first.parent) / NAME)
+    _say(file, console())
+    if show and not show_page(file):
+        console().print("no browser here; open the file yourself")
 
 
-def default_file(path: Path) -> Path:
-    """Where a report goes if nothing is said: into the folder, or beside the file."""
-    return (path if path.is_dir() else path.parent) / NAME
+def report_on_result(folder: Path, target: Console) -> None:
+    """The report at the end of a command; what goes wrong with it is told, and the result stays.
+
+    Args:
+        folder: What the command has written.
+        target: Where its path is shown.
+    """
+    from polytask.reporting import write_report
+
+    try:
+        _say(write_report([folder], folder / NAME), target)
+    except Exception as error:  # noqa: BLE001  # a page is not worth a result
+        what = f"cannot be written ({type(error).__name__}: {error})"
+        show_problems([Problem(str(folder / NAME), what, f"polytask report {folder} tries again", "warning")])
+
+
+def _say(file: Path, target: Console) -> None:
+    target.print(f"report: {file}", markup=False, highlight=False, soft_wrap=True)

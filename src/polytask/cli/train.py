@@ -13,6 +13,7 @@ import typer
 from polytask.cli.browser import show_page
 from polytask.cli.options import AllowCode, ConfigFile, Overrides
 from polytask.cli.output import console
+from polytask.cli.report import Report, report_on_result
 from polytask.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def train(
     live: Annotated[
         bool, typer.Option("--open", help="Open the report in the browser; it is renewed as training goes on.")
     ] = False,
+    report: Report = True,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Look at all rows before training, as polytask check does.")
     ] = True,
@@ -61,7 +63,7 @@ def train(
         overrides.append(f"train.baselines={str(baselines).lower()}")
     if log is not None:
         overrides.append(f"train.log={json.dumps([name.strip() for name in log.split(',') if name.strip()])}")
-    _run(_load(config, overrides, allow_code or ()), out, resume=resume, check=check, live=live)
+    _run(_load(config, overrides, allow_code or ()), out, resume=resume, check=check, live=live, report=report)
 
 
 def _load(path: Path, overrides: Sequence[str], allow_code: Sequence[str]) -> Config:
@@ -75,15 +77,17 @@ def _load(path: Path, overrides: Sequence[str], allow_code: Sequence[str]) -> Co
         raise UserError(inspect_config(path, overrides, allow_code).errors) from None
 
 
-def _run(config: Config, out: Path, *, resume: bool, check: bool, live: bool) -> None:
+def _run(config: Config, out: Path, *, resume: bool, check: bool, live: bool, report: bool) -> None:
     from polytask.training.live import LiveReport
     from polytask.training.run import train_run
 
     target = console()
     try:
-        with LiveReport(out, target, show=show_page) if live else nullcontext() as report:
-            watchers = [] if report is None else [report]
+        with LiveReport(out, target, show=show_page) if live else nullcontext() as page:
+            watchers = [] if page is None else [page]
             train_run(config, out, resume=resume, check=check, console=target, watchers=watchers)
     except KeyboardInterrupt:
         target.print("interrupted; the same command with --resume goes on from the last checkpoint")
         raise
+    if report and not live:
+        report_on_result(out, target)

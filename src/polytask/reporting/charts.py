@@ -152,7 +152,7 @@ def matrix(
     data = columns_of(("at", "when", "row", "column", "value"), table)
     if not moments:
         data = {name: cells for name, cells in data.items() if name not in ("at", "when")}
-    scale: Spec = {"domain": [low, high], "clamp": True} | ({"domainMid": 0} if signed else {})
+    scale: Spec = {"domain": [low, high], "clamp": True, "interpolate": "rgb"} | ({"domainMid": 0} if signed else {})
     legend = {"title": unit, "gradientLength": 120, "orient": "right" if len(rows) > 3 else "bottom"}
     base: Spec = {
         "x": names("column", column, axis={"labelAngle": -40 if max(map(len, columns), default=0) > 3 else 0}),

@@ -2,37 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from polytask.files import whole_file
+from polytask.files import make_folder, whole_file
+from polytask.reporting.blocks import Block, Section
 from polytask.reporting.files import Gaps
+from polytask.reporting.material import Material, gather
 from polytask.reporting.page import Page, render
-from polytask.reporting.runs import read_run
+from polytask.reporting.sections.affinity import affinity
+from polytask.reporting.sections.calibration import calibration
+from polytask.reporting.sections.comparison import comparison
+from polytask.reporting.sections.conflict import conflict
+from polytask.reporting.sections.data import data
+from polytask.reporting.sections.front import front
+from polytask.reporting.sections.gates import gates
 from polytask.reporting.sections.headline import headline
+from polytask.reporting.sections.importance import importance
 from polytask.reporting.sections.learning import learning
 from polytask.reporting.sections.reproduction import reproduction
 from polytask.reporting.sections.scores import scores
+from polytask.reporting.sections.sweep import sweep
+from polytask.reporting.sections.weights import weights
+
+# what reading a file of another shape than expected ends in; a section that meets it is left out, and said so
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
-def write_report(paths: Sequence[Path], out: Path, *, refresh: float | None = None) -> Path:
-    """Writes one HTML file that holds everything it needs.
+def write_report(paths: Sequence[Path | str], out: Path | str, *, refresh: float | None = None) -> Path:
+    """Writes one HTML file that needs no network: charts, tables, their data, and how to do it again.
 
     Args:
-        paths: Folders.
-        out: The file.
-        refresh: Seconds.
+        paths: Run folders, finished or not; folders or JSON files of comparisons, fronts, sweeps and affinities.
+            Several runs are laid over one another.
+        out: The file to write.
+        refresh: Seconds after which a browser loads the page again, for a run that goes on.
 
     Returns:
         ``out``.
+
+    Raises:
+        UserError: A path does not exist or holds nothing to report, or the file cannot be written. Of damaged and
+            unfinished folders the page shows what it can, and says what is missing.
     """
-    gaps = Gaps()
-    runs = [read_run(path, gaps, curves=len(paths)) for path in paths]
-    title, verdict, tiles = headline(runs)
-    sections = [make(runs, gaps) for make in (scores, learning, reproduction)]
-    with whole_file(out) as partial:
-        partial.write_text(
-            render(Page(title, verdict, [tiles] if tiles else [], sections, gaps.found), refresh=refresh),
-            encoding="utf-8",
-        )
+    gaps, out = Gaps(), Path(out)
+    material = gather([Path(path) for path in paths], gaps)
+    page = _page(material, gaps)
+    make_folder(out.parent)
+    with whole_file(out) as part:
+        part.write_text(render(page, refresh=refresh), encoding="utf-8", errors="replace")
     return out
+
+
+def _page(material: Material, gaps: Gaps) -> Page:
+    runs = material.runs
+    own: list[Callable[[Gaps], Section]] = [
+        partial(comparison, material.comparisons), partial(front, material.fronts), partial(sweep, material.sweeps),
+    ]  # fmt: skip
+    shared = [scores, learning, calibration, gates, conflict, weights]
+    last = [importance, data, reproduction]
+    make: list[Callable[[Gaps], Section]] = [
+        *own,
+        *(partial(one, runs) for one in shared),
+        partial(affinity, runs, material.affinities),
+        *(partial(one, runs) for one in last),
+    ]
+    unread = Gaps()
+    sections = [section for one in make if (section := _safely(one, gaps, unread)) is not None]
+    title, verdict, head = _headline(material, unread)
+    return Page(title, verdict, head, sections, [*gaps.found, *unread.found])
+
+
+def _safely(make: Callable[[Gaps], Section], gaps: Gaps, unread: Gaps) -> Section | None:
+    """The section, or a line that says why there is none."""
+    name = make.func.__name__ if isinstance(make, partial) else "section"
+    try:
+        return make(gaps)
+    except DAMAGE as error:
+        unread.add(name.capitalize(), f"cannot be made of these files ({type(error).__name__}: {_short(error)})")
+        return None
+
+
+def _headline(material: Material, unread: Gaps) -> tuple[str, str, Sequence[Block]]:
+    try:
+        return headline(material)
+    except DAMAGE as error:
+        unread.add("Headline", f"cannot be made of these files ({type(error).__name__}: {_short(error)})")
+        return "Report", "Parts of these files cannot be read; what can be is below.", ()
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,7 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.markup import escape
 
-from polytask.errors import MissingExtraError, Problem
+from polytask.errors import Problem
 from polytask.training.folder import CONFIG
 from polytask.training.loop import Record, Training
 from polytask.training.progress import show_finding
@@ -33,15 +32,9 @@ class LiveReport:
         console: Where the page's path is shown.
         show: Opens a page; whether it could.
         pause: Seconds between two writings, at least; longer where writing takes more than 2 % of the time.
-
-    Raises:
-        MissingExtraError: Without the extra ``report``.
     """
 
     def __init__(self, out: Path, console: Console, *, show: Callable[[Path], bool], pause: float = PAUSE) -> None:
-        for package in ("altair", "jinja2"):
-            if find_spec(package) is None:
-                raise MissingExtraError(package, extra="report", purpose="polytask train --open")
         self._out, self._page, self._console, self._show = out, out / "report.html", console, show
         self._least = self._pause = pause
         self._due, self._begun, self._broken = 0.0, False, False

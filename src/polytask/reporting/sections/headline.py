@@ -4,25 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from polytask.reporting.blocks import Tiles
+from polytask.reporting.blocks import Block, Tiles
+from polytask.reporting.material import Material
 from polytask.reporting.metrics import direction, label
 from polytask.reporting.runs import Run
 from polytask.reporting.sections.scores import Line, lines
-from polytask.reporting.words import count, listed, mean, number, percent, signed
+from polytask.reporting.words import count, known, listed, mean, number, percent, signed
 
 MOST_TILES = 12
 
 
-def headline(runs: Sequence[Run]) -> tuple[str, str, Tiles | None]:
+def headline(material: Material) -> tuple[str, str, Sequence[Block]]:
     """Title, verdict, and a tile per task."""
+    runs = [run for run in material.runs if not run.compared]
+    if material.comparisons:
+        sentences = [str(sentence) for found in material.comparisons.values() for sentence in found["verdict"][:1]]
+        return f"Comparison: {listed(list(material.comparisons))}", " ".join(sentences), _compared(material)
+    if not runs:
+        return _others(material), "", ()
     if len(runs) > 1:
-        names = listed([run.name for run in runs], most=4)
-        return names, _several(runs), None
+        return listed([run.name for run in runs], most=4), _several(runs), ()
     (run,) = runs
     title = f"{run.name}: {run.method}, {count(len(run.tasks), 'task')}"
     found = lines(run)
-    tiles = Tiles([_tile(line) for line in found]) if 0 < len(found) <= MOST_TILES else None
+    tiles = [Tiles([_tile(line) for line in found])] if 0 < len(found) <= MOST_TILES else []
     return title, verdict(run, found), tiles
+
+
+def _compared(material: Material) -> Sequence[Block]:
+    """What a comparison has weighed, in numbers."""
+    found = next(iter(material.comparisons.values()))
+    leader = next((one for one in found["methods"] if one["name"] == found.get("leader")), None)
+    tiles = [
+        ("methods", str(len(found["methods"])), count(len(found.get("seeds") or []), "seed"), ""),
+        ("tasks", str(len(found["measures"])), f"{found.get('part', 'test')} rows", ""),
+    ]
+    if leader is not None:
+        low, high = known(leader["delta"].get("low")), known(leader["delta"].get("high"))
+        tone = "good" if low > 0 else "bad" if high < 0 else ""
+        noise = "" if low != low else f"{percent(low, sign=True)} to {percent(high, sign=True)}"
+        tiles.append((f"Δm of {leader['name']}", percent(known(leader["delta"]["mean"]), 2, sign=True), noise, tone))
+    return [Tiles(tiles)]
+
+
+def _others(material: Material) -> str:
+    kinds = (("Pareto front", material.fronts), ("Sweep", material.sweeps), ("Task affinity", material.affinities))
+    return " · ".join(f"{kind}: {listed(list(files))}" for kind, files in kinds if files)
 
 
 def verdict(run: Run, found: Sequence[Line]) -> str:

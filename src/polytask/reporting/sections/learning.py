@@ -12,7 +12,7 @@ from polytask.reporting.files import Gaps
 from polytask.reporting.metrics import direction, label, primary
 from polytask.reporting.records import smoothed
 from polytask.reporting.runs import Run, Training
-from polytask.reporting.words import known, number, signed
+from polytask.reporting.words import known, listed, number, signed
 
 MOST_CHARTS, MOST_CURVES, WINDOW = 12, 8, 15
 
@@ -29,8 +29,12 @@ def learning(runs: Sequence[Run], gaps: Gaps) -> Section:
     metrics = {task: _metrics(curves, task) for task in tasks}
     whole = sum(len(_named([run], most=10**9)) for run in runs)
     shown = f"The first {len(curves)} of {whole} trainings are shown. " if len(curves) < whole else ""
+    chosen = [run.name for run in runs if run.compared]
+    whose = f"Of {listed(chosen)}, which validation chose. " if chosen else ""
     section.say(
-        shown + "Losses are means over neighbouring steps. A dashed line marks the step whose weights were kept; "
+        whose
+        + shown
+        + "Losses are means over neighbouring steps. A dashed line marks the step whose weights were kept; "
         "validation rows alone decide which."
     )
     for title, found in (("training loss", losses), ("validation", metrics)):

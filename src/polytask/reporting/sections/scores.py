@@ -74,11 +74,14 @@ def lines(run: Run) -> list[Line]:
 def scores(runs: Sequence[Run], gaps: Gaps) -> Section:
     """Tables for all tasks, gains in one chart, and the seeds of each task."""
     section = Section("scores", "Scores")
+    runs = [run for run in runs if not run.compared]
+    if not runs:
+        return section  # a comparison or a front says more
     found = {run.name: lines(run) for run in runs}
     if not any(found.values()):
         gaps.add(section.title, "no run has finished a seed", "scores.json is written at the end of each training")
         return section
-    if not any(line.alone for own in found.values() for line in own) and not any(run.compared for run in runs):
+    if not any(line.alone for own in found.values() for line in own):
         what = "there are none, so that the price or gain of sharing is unknown"
         gaps.add("Single-task baselines", what, "polytask train --baselines")
     if any(line.gains for own in found.values() for line in own):
