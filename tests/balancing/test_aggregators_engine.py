@@ -246,7 +246,7 @@ def test_a_gradient_that_is_not_finite_is_named_and_leaves_no_trace(name, sparse
     losses = model(ids)
     values = model.table(ids).sum()
     losses[1] = losses[1] + (values - values.detach()).sqrt()  # 0, with an infinite slope
-    with pytest.raises(UserError, match="task 1 in step 0: its gradient .*is not finite"):
+    with pytest.raises(UserError, match=r"task 1 in step 0: its gradient .*is not finite"):
         backward(losses, balancer)
     assert model.table.weight.grad is None
     if name in HISTORIES:

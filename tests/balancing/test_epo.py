@@ -10,8 +10,9 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from polytask.balancing import backward, epo, tchebycheff
+from polytask.balancing.solvers.linear import best_on_simplex
 from polytask.balancing.solvers.scaled import scaled
-from polytask.balancing.weightings.epo import balance, best_on_simplex, descend, non_uniformity
+from polytask.balancing.weightings.epo import balance, descend, non_uniformity
 from polytask.errors import UserError
 from polytask.testing import check_balancer
 

@@ -12,14 +12,10 @@ from torch import Tensor
 from polytask.balancing.interfaces import Weighting
 from polytask.balancing.scalarizers.options import limits, per_task
 from polytask.balancing.scalarizers.positive import refuse_negative
+from polytask.balancing.solvers.linear import best_on_simplex
 from polytask.balancing.solvers.scaled import Scaled, like, scaled_of
 from polytask.errors import Problem, UserError
 from polytask.types import Step
-
-ACCURACY = 1e-11
-"""Relative to the largest number of a row, what counts as 0 in the linear program."""
-PIVOTS = 200
-"""Per unknown, after which the linear program is given up. No case is known that needs ten."""
 
 
 def non_uniformity(
@@ -50,56 +46,6 @@ def non_uniformity(
     logarithms = np.log(len(losses) * share)
     mu = float(share @ logarithms)
     return mu, preferences * (logarithms - mu)
-
-
-def best_on_simplex(
-    value: Float64[np.ndarray, "n"], matrix: Float64[np.ndarray, "m n"], least: Float64[np.ndarray, "m"]
-) -> Float64[np.ndarray, "n"]:
-    """``argmax_w value' w`` over the simplex with ``matrix w >= least``, by the simplex method.
-
-    Rules of Bland, so that it always ends. No first phase is needed: with ``sum w <= 1`` in the place of ``= 1`` zero
-    is feasible, and a constant that is added to ``value`` makes the sum 1 again, as some w of the simplex has
-    ``matrix w >= 0``.
-
-    Args:
-        value: What to maximise.
-        matrix: Some w of the simplex has ``matrix w >= 0``; rows are best of a size near 1.
-        least: Up to 0.
-
-    Raises:
-        UserError: If the method does not end. No case is known.
-
-    Example:
-        >>> best_on_simplex(np.array([1.0, 0.0]), np.array([[-1.0, 1.0]]), np.array([0.0])).tolist()
-        [0.5, 0.5]
-    """
-    rows, count = matrix.shape
-    size = float(np.abs(value).max(initial=0.0)) or 1.0
-    # columns: w, slacks, right-hand side; last row: what an unknown adds to the value
-    table = np.zeros((rows + 2, count + rows + 2))
-    table[:rows, :count], table[rows, :count], table[-1, :count] = -matrix, 1.0, value / size + 2.0
-    table[: rows + 1, count:-1] = np.eye(rows + 1)
-    table[:rows, -1], table[rows, -1] = -least, 1.0
-    basis = np.arange(count, count + rows + 1)
-    for _ in range(PIVOTS * (count + rows + 1)):
-        entering = np.flatnonzero(table[-1, :-1] > ACCURACY)
-        if len(entering) == 0:
-            found = np.zeros(count + rows + 1)
-            found[basis] = table[:-1, -1]
-            weights = np.maximum(found[:count], 0.0)
-            return weights / weights.sum()
-        column = entering[0]
-        upper = table[:-1, column] > ACCURACY
-        ratios = np.where(upper, table[:-1, -1], np.inf) / np.where(upper, table[:-1, column], 1.0)
-        tied = np.flatnonzero(ratios <= ratios.min() + ACCURACY)
-        row = tied[basis[tied].argmin()]
-        table[row] /= table[row, column]
-        others = np.arange(len(table)) != row
-        table[others] -= np.outer(table[others, column], table[row])
-        table[:-1, -1] = np.maximum(table[:-1, -1], 0.0)
-        basis[row] = column
-    what = f"no solution of its linear program after {PIVOTS} steps per unknown"
-    raise UserError(Problem("balancer 'epo'", what, "report the Gramian to polytask, and choose another balancer"))
 
 
 class EPO(Weighting):

@@ -56,19 +56,22 @@ class GradVac(Weighting):
         And the cosine of each with every other, at the time when they met.
         """
         count, rows = len(problem.norms), np.arange(len(problem.norms))
-        coefficients, cosines, others = np.eye(count), np.zeros((count, count)), orders(self._seed, step, count)
-        length = np.ones(count)
+        others = orders(self._seed, step, count)
+        targets = np.clip(np.take_along_axis(targets, others, 1), -LARGEST, LARGEST)
+        wanted, ratios = np.sqrt(1.0 - targets**2), targets / np.sqrt(1.0 - targets**2)
+        free = (others != rows[:, None]) & problem.moving[:, None] & problem.moving[others]
+        coefficients, met, length = np.eye(count), np.zeros((count, count)), np.ones(count)
         for turn in range(count):
             other = others[:, turn]
-            inner = np.einsum("ij,ij->i", coefficients, problem.cosines[other])
-            cosine = np.clip(inner / length, -1.0, 1.0)
-            cosines[rows, other] = cosine
-            target = np.clip(targets[rows, other], -LARGEST, LARGEST)
-            sine, wanted = np.sqrt(1.0 - cosine**2), np.sqrt(1.0 - target**2)
-            pulled = (cosine < target) & (other != rows) & problem.moving & problem.moving[other]
-            coefficients[rows, other] += np.where(pulled, length * (target * sine - cosine * wanted) / wanted, 0.0)
+            cosine = np.vecdot(coefficients, problem.cosines[other]) / length
+            met[:, turn] = cosine = np.minimum(np.maximum(cosine, -1.0), 1.0)
+            sine = np.sqrt(1.0 - cosine**2)
+            pulled = free[:, turn] & (cosine < targets[:, turn])
+            coefficients[rows, other] += np.where(pulled, length * (ratios[:, turn] * sine - cosine), 0.0)
             # what is at right angles to the other gradient has not changed
-            length = np.where(pulled, np.maximum(length * sine / wanted, 1e-12), length)
+            length = np.where(pulled, np.maximum(length * sine / wanted[:, turn], 1e-12), length)
+        cosines = np.zeros((count, count))
+        np.put_along_axis(cosines, others, met, 1)
         return coefficients, cosines
 
 

@@ -43,7 +43,7 @@ class PCGrad(Weighting):
         coefficients, others = np.eye(count), orders(self._seed, step, count)
         for turn in range(count):
             other = others[:, turn]
-            inner = np.einsum("ij,ij->i", coefficients, problem.cosines[other])
+            inner = np.vecdot(coefficients, problem.cosines[other])
             coefficients[rows, other] -= np.where(other == rows, 0.0, np.minimum(inner, 0.0))
         return coefficients
 
