@@ -34,7 +34,7 @@ def pareto(
     tasks: Annotated[
         str | None, typer.Option("--tasks", metavar="NAMES", help="The tasks that are traded; all if left out.")
     ] = None,
-    points: Annotated[int | None, typer.Option("--points", min=2, help="How many preferences; 11 if left out.")] = None,
+    points: Annotated[int | None, typer.Option("--points", min=1, help="How many preferences; 11 if left out.")] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds of every model; 1 if left out.")] = None,
     baselines: Annotated[
         bool | None, typer.Option("--baselines/--no-baselines", help="Also one network per task.")

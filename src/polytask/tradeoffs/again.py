@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from polytask.config import load_config
+from polytask.config import Config, load_config
 from polytask.errors import Problem, UserError
 from polytask.files import whole_folder
 from polytask.serving import load_bundle
@@ -19,6 +19,8 @@ from polytask.tradeoffs.network import model_at
 from polytask.tradeoffs.points import Reached
 from polytask.tradeoffs.result import BUNDLE, Chosen, TradeOff, read_tradeoff
 from polytask.tradeoffs.scoring import scores_at
+from polytask.tradeoffs.training import part_scores
+from polytask.training.deciding import decide_on
 from polytask.training.folder import CONFIG
 from polytask.training.prepared import Prepared, prepare
 
@@ -60,7 +62,7 @@ def ship(found: TradeOff, wish: Wish, prepared: Callable[[], Prepared]) -> Trade
     found = replace(found, points=tuple(one for one in found.points if one.planned or one is point))
     number = best_seed(point, found.measures, wish)
     chosen = Chosen(wish.words, point, point.seeds[number])
-    _export(found, chosen)
+    _export(found, chosen, prepared)
     return replace(found, chosen=chosen)
 
 
@@ -81,13 +83,18 @@ def _asked_for(found: TradeOff, wish: Wish, prepared: Callable[[], Prepared]) ->
     return points
 
 
-def _export(found: TradeOff, chosen: Chosen) -> None:
+def _export(found: TradeOff, chosen: Chosen, prepared: Callable[[], Prepared]) -> None:
     """Writes the bundle, and into its card where it comes from."""
     run, target = found.path / chosen.run, found.path / BUNDLE
     if chosen.point.method in found.conditioned:
         front, bundle, method = load_front(run, allow_code=found.allow_code)
         model, preference = model_at(front, chosen.point.preference), chosen.point.preference
-        saved_at(bundle.config, bundle.preprocessor, model, chosen.scores, method, preference).save(target)
+        shipped = saved_at(bundle.config, bundle.preprocessor, model, chosen.scores, method, preference)
+        if asks_decisions(bundle.config):
+            data = prepared()
+            decisions = decide_on(bundle.config, model, data, found.path, lambda problem: None)
+            shipped = replace(shipped, decisions=decisions, scores=part_scores(model, data, decisions))
+        shipped.save(target)
     else:
         load_bundle(run, allow_code=found.allow_code)  # a damaged one is named before it is copied
         with whole_folder(target) as partial:
@@ -102,11 +109,17 @@ def _export(found: TradeOff, chosen: Chosen) -> None:
         card.write(text)
 
 
+def asks_decisions(config: Config) -> bool:
+    """Whether predictions are calibrated, cut at thresholds or fused, which is fitted for every model anew."""
+    own = any(task.calibrate != "none" or task.threshold is not None for task in config.tasks.values())
+    return own or config.fusion is not None
+
+
 def _data(folder: Path, found: TradeOff, allow_code: Sequence[str]) -> Prepared:
     """The rows of the front, encoded as its models read them."""
     config = load_config(folder / CONFIG, allow_code=allow_code)
     if config.data.source == "memory":
-        what = "the front was made of a table in memory, and this preference has no scores yet"
+        what = "the front was made of a table in memory, and this choice needs its rows again"
         raise UserError(Problem("--choose", what, "choose one of the points, or a rule"))
     bundle = load_bundle(folder / found.points[0].runs[0], allow_code=allow_code)
     return prepare(open_tables(config), buffer=config.train.shuffle_buffer, preprocessor=bundle.preprocessor)

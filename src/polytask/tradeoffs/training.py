@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from polytask.balancing import equal
 from polytask.balancing.engine import Balancing, NonFiniteError
 from polytask.config import Config, dump_config
+from polytask.decisions import Decisions
 from polytask.errors import Problem
 from polytask.evaluation.scores import Scores, score, selection_score
 from polytask.files import write_json
@@ -220,11 +220,11 @@ def train_front(
     return scores
 
 
-def part_scores(model: Model, prepared: Prepared, parts: Sequence[str] = SPLITS) -> dict[str, Scores]:
+def part_scores(model: Model, prepared: Prepared, decisions: Decisions | None = None) -> dict[str, Scores]:
     """Scores on the parts that there are."""
     return {
-        part: score(model, prepared.reader(part).ordered(EVALUATION_ROWS), prepared.preprocessor.groups)
-        for part in parts
+        part: score(model, prepared.reader(part).ordered(EVALUATION_ROWS), prepared.preprocessor.groups, decisions)
+        for part in SPLITS
         if part in prepared.parts
     }
 
@@ -242,11 +242,3 @@ def _train(training: FrontTraining, checkpoints: Checkpoints, every: int, record
                 checkpoints.save(training.step, training.state_dict())
             if interrupted():
                 raise KeyboardInterrupt
-
-
-def finished(folder: Path) -> bool:
-    """Whether a run folder holds a trained front."""
-    try:
-        return "scores" in json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False

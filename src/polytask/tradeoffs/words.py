@@ -62,7 +62,10 @@ def sentences(found: TradeOff) -> Iterator[str]:
         return
     chosen, part = found.chosen, found.parts[-1]
     seeds = f", seed {chosen.seed} of {len(chosen.point.seeds)}" if len(chosen.point.seeds) > 1 else ""
-    yield f"Chosen by {chosen.words}: {chosen.point.name}{seeds}."
+    shares = ", ".join(
+        f"{one.task} {share:.4g}" for one, share in zip(found.measures, chosen.point.preference, strict=True)
+    )
+    yield f"Chosen by {chosen.words}: {chosen.point.method} with the preference {shares}{seeds}."
     values = ", ".join(
         f"{one.task} {one.metric} {_number(chosen.scores[part][one.task][one.metric])}" for one in found.measures
     )
