@@ -34,8 +34,10 @@ def test_groups_that_stand_out_are_suggested() -> None:
     assert [group.tasks for group in choice.suggested.groups] == [(0, 1), (2, 3)]
     assert choice.suggested.score == pytest.approx(0.015, abs=0.001)
     sentences = verdict(affinity, choice)
-    assert sentences[0].startswith("Train 2 models, (click + like) and (watch + share): a task receives +1.")
-    assert sentences[1].startswith("One model of all tasks is 1.") and "over 8 seeds" in sentences[1]
+    assert sentences[0].startswith(
+        "Train 2 models, (click + like) and (watch + share): training beside another task of its group saves a task +1."
+    )
+    assert sentences[1].startswith("One model of all tasks has ") and "above, over 8 seeds" in sentences[1]
     assert sentences[2].startswith("The best partner is ") and "(+2" in sentences[2]
 
 
@@ -44,7 +46,7 @@ def test_noise_suggests_one_model() -> None:
     choice = choose(affinity)
     assert len(choice.best.groups) > 1 and choice.suggested is choice.candidates[0]
     first, second, *_ = verdict(affinity, choice)
-    assert "no division into at most 4 groups gives more by more than the noise of 8 seeds" in first
+    assert "no division into at most 4 groups gives more that counts" in first
     assert second.startswith("The highest score has (") and second.endswith("that is within noise.")
 
 

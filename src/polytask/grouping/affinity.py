@@ -75,6 +75,12 @@ class Affinity:
         return Unit("%", 100.0) if np.abs(values).max() >= 1e-3 else Unit("ppm", 1e6)
 
     @property
+    def own(self) -> float:
+        """What a task's own step saves it, on average over the tasks; NaN where that is not measured."""
+        own = np.diag(self.mean)
+        return float(own[~np.isnan(own)].mean()) if not np.isnan(own).all() else math.nan
+
+    @property
     def spread(self) -> Matrix:
         """Standard error of the mean over the samples that know it; NaN below two."""
         known = ~np.isnan(self.samples)

@@ -1,4 +1,4 @@
-"""From affinities to a suggestion: the fewest groups that are not behind the best ones by more than noise."""
+"""From affinities to a suggestion: the fewest groups that are not behind the best ones by anything that counts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ EXACT = 12
 """Units up to which the best groupings are found exactly."""
 MOST = 4
 """Groups that are tried if nobody says how many."""
+NEGLIGIBLE = 0.02
+"""Share of what a task's own step saves below which a difference is none, however sure it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +45,8 @@ class Choice:
     Attributes:
         candidates: By their number of groups, one group of all tasks first.
         best: The one with the highest score.
-        suggested: The one with the fewest groups among those that are not behind it by more than noise.
+        suggested: The one with the fewest groups among those that are behind it by no more than noise, or by less than
+            2 % of what a task's own step saves (``lookahead``).
         exact: Whether nothing better exists with so many groups.
     """
 
@@ -68,9 +71,18 @@ def choose(affinity: Affinity, most: int | None = None, *, overlap: bool = False
     _, _, ahead = max(scored, key=lambda one: round(one[1], 12))  # the first among equals has the fewest groups
     candidates = tuple(Candidate(*one, interval(ahead - one[2])) for one in scored)
     best = next(one for one in candidates if one.samples is ahead)
-    unsure = best.behind.count > 1
-    suggested = next(one for one in candidates if one is best or (unsure and one.behind.sign <= 0))
+    suggested = next(one for one in candidates if one is best or within_noise(one) or negligible(affinity, one, best))
     return Choice(candidates, best, suggested, exact)
+
+
+def within_noise(candidate: Candidate) -> bool:
+    """Whether samples do not tell it from the best."""
+    return candidate.behind.count > 1 and candidate.behind.sign <= 0
+
+
+def negligible(affinity: Affinity, candidate: Candidate, best: Candidate) -> bool:
+    """Whether the difference to the best is next to nothing beside what a task learns from itself."""
+    return best.score - candidate.score < NEGLIGIBLE * affinity.own
 
 
 def _scores(affinity: Affinity, groups: Groups) -> Values:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from polytask.comparing.statistics import Interval
 from polytask.comparing.verdict import listed
-from polytask.grouping.affinity import Affinity, Unit
-from polytask.grouping.choice import Candidate, Choice, received
+from polytask.grouping.affinity import Affinity
+from polytask.grouping.choice import Candidate, Choice, received, within_noise
 from polytask.grouping.objective import off_diagonal
 
 
@@ -27,15 +26,19 @@ def _sentences(affinity: Affinity, choice: Choice) -> Iterator[str]:
 
 
 def _suggestion(affinity: Affinity, choice: Choice) -> str:
-    suggested, best = choice.suggested, choice.best
-    receives = f"a task receives {affinity.unit.signed(suggested.score)} on average"
+    suggested, saves = choice.suggested, _saves(affinity, choice.suggested)
     if len(suggested.groups) > 1:
-        return f"Train {len(suggested.groups)} models, {spelled(affinity, suggested)}: {receives}."
-    divided = f"no division into at most {len(choice.candidates)} groups"
-    if suggested is best:
-        return f"Train all {len(affinity.tasks)} tasks together: {receives}, and {divided} gives more."
-    noise = f"more by more than the noise of {affinity.of}"
-    return f"Train all {len(affinity.tasks)} tasks together: {receives}, and {divided} gives {noise}."
+        return f"Train {len(suggested.groups)} models, {spelled(affinity, suggested)}: {saves}."
+    more = "more" if suggested is choice.best else "more that counts"
+    division = f"no division into at most {len(choice.candidates)} groups gives {more}"
+    return f"Train all {len(affinity.tasks)} tasks together: {saves}, and {division}."
+
+
+def _saves(affinity: Affinity, candidate: Candidate) -> str:
+    how = "a step on" if affinity.method == "lookahead" else "training beside"
+    return (
+        f"{how} another task of its group saves a task {affinity.unit.signed(candidate.score)} of its loss on average"
+    )
 
 
 def spelled(affinity: Affinity, candidate: Candidate) -> str:
@@ -52,18 +55,33 @@ def in_words(affinity: Affinity, candidate: Candidate, number: int) -> str:
 
 
 def _noise(affinity: Affinity, choice: Choice) -> Iterator[str]:
-    whole, best, suggested = choice.candidates[0], choice.best, choice.suggested
-    if best.behind.count < 2:
+    whole, best, suggested, unit = choice.candidates[0], choice.best, choice.suggested, affinity.unit
+    known = best.behind.count > 1
+    if not known:
         yield f"There is one sample ({affinity.of}): how much of this is noise is not known."
-        return
-    over = f"over {affinity.of}"
     if suggested is not best:
         yield (
-            f"The highest score has {spelled(affinity, best)} with {affinity.unit.signed(best.score)}, "
-            f"{_points(affinity.unit, suggested.behind)} above, {over}: that is within noise."
+            f"The highest score has {spelled(affinity, best)} with {unit.signed(best.score)}, "
+            f"{_above(affinity, suggested, best)}: {_why(affinity, suggested, best)}."
         )
     if suggested is not whole:
-        yield f"One model of all tasks is {_points(affinity.unit, whole.behind)} behind the highest score, {over}."
+        above = _above(affinity, whole, best)
+        yield f"One model of all tasks has {unit.signed(whole.score)}; the highest score is {above}."
+
+
+def _above(affinity: Affinity, candidate: Candidate, best: Candidate) -> str:
+    unit, behind = affinity.unit, candidate.behind
+    if behind.count < 2:
+        return f"{unit.signed(best.score - candidate.score)} above"
+    low, high = unit.number(behind.low), unit.number(behind.high)
+    return f"{unit.number(behind.mean)} [{low}, {high}] {unit.name} above, over {affinity.of}"
+
+
+def _why(affinity: Affinity, candidate: Candidate, best: Candidate) -> str:
+    if within_noise(candidate):
+        return "that is within noise"
+    part = (best.score - candidate.score) / affinity.own
+    return f"that is {part:.1%} of what a task's own step saves it ({affinity.unit.signed(affinity.own)})"
 
 
 def _harmed(affinity: Affinity, candidate: Candidate) -> Iterator[str]:
@@ -98,8 +116,3 @@ def _cautions(affinity: Affinity, choice: Choice) -> Iterator[str]:
         yield "With so many tasks the search is not exhaustive: a better grouping may exist."
     if affinity.method == "lookahead":
         yield "Affinities are of single steps in one training of all tasks; only --check trains the groups themselves."
-
-
-def _points(unit: Unit, gain: Interval) -> str:
-    low, high = unit.number(gain.low), unit.number(gain.high)
-    return f"{unit.number(gain.mean)} [{low}, {high}] {unit.name}"
