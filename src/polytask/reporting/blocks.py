@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 Spec = dict[str, Any]
@@ -79,10 +80,18 @@ class Table:
     caption: str = ""
     folded: bool = False
 
+    @cached_property
+    def looks(self) -> list[str]:
+        """Per column ``number``, ``long`` (for texts that wrap) or nothing."""
+        columns = [[str(row[place]) for row in self.rows] for place in range(len(self.headings))]
+        return [
+            "number" if _numbers(cells) else "long" if max(map(len, cells), default=0) > 60 else "" for cells in columns
+        ]
+
     @property
     def csv(self) -> str:
         """The table as CSV."""
-        return as_csv(self.headings, self.rows)
+        return as_csv(self.headings, [[str(cell).replace("−", "-") for cell in row] for row in self.rows])
 
 
 @dataclass(frozen=True)
@@ -186,6 +195,11 @@ def as_csv(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     writer.writerow(headings)
     writer.writerows([_cell(cell) for cell in row] for row in rows)
     return stream.getvalue()
+
+
+def _numbers(cells: Sequence[str]) -> bool:
+    signs = set("0123456789.,+−-%±e –▲▼·")
+    return any(cell.strip() for cell in cells) and all(set(cell.replace(" to ", "")) <= signs for cell in cells)
 
 
 def _cell(value: Any) -> Any:

@@ -19,7 +19,8 @@ CELLS_WITH_NUMBERS = 12
 
 def axis(field: str, title: str | None, **options: Any) -> Spec:
     """A quantitative channel that need not begin at 0."""
-    scale = {"zero": False, "nice": True, **options.pop("scale", {})}
+    given = options.pop("scale", {})
+    scale = {"nice": False, **given} if given.get("type") == "log" else {"zero": False, "nice": True, **given}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, **options}
 
 
@@ -154,9 +155,15 @@ def matrix(
         data = {name: cells for name, cells in data.items() if name not in ("at", "when")}
     scale: Spec = {"domain": [low, high], "clamp": True, "interpolate": "rgb"} | ({"domainMid": 0} if signed else {})
     legend = {"title": unit, "gradientLength": 120, "orient": "right" if len(rows) > 3 else "bottom"}
+    # domains are given, since a row without any value would move to the end
     base: Spec = {
-        "x": names("column", column, axis={"labelAngle": -40 if max(map(len, columns), default=0) > 3 else 0}),
-        "y": names("row", row),
+        "x": names(
+            "column",
+            column,
+            scale={"domain": list(columns)},
+            axis={"labelAngle": -40 if max(map(len, columns), default=0) > 3 else 0},
+        ),
+        "y": names("row", row, scale={"domain": list(rows)}),
     }
     cells: Spec = {
         "mark": {"type": "rect", "cornerRadius": 2},
@@ -171,8 +178,15 @@ def matrix(
         # on strong colours the paper's colour is read best, on pale ones the ink
         strong = f"abs(datum.value) > {0.5 * high}" if signed else f"datum.value > {low + 0.55 * (high - low)}"
         text = {"condition": {"test": strong, "value": {"expr": "paper"}}, "value": {"expr": "ink"}}
-        numbers = {"field": "value", "type": "quantitative", "format": ".2~f" if high < 10 else ".3~s"}
-        layers.append({"mark": {"type": "text", "fontSize": 11}, "encoding": base | {"text": numbers, "color": text}})
+        digits = ",.0f" if high >= 100 else ".2~f" if high >= 0.5 else ".2~g"
+        numbers = {"field": "value", "type": "quantitative", "format": digits}
+        layers.append(
+            {
+                "transform": [{"filter": "isValid(datum.value)"}],
+                "mark": {"type": "text", "fontSize": 11},
+                "encoding": base | {"text": numbers, "color": text},
+            }
+        )
     spec: Spec = {"layer": layers, "height": (30 if len(rows) <= 12 else 18) * len(rows)}
     if len(moments) > 1:
         spec |= {"params": _controls(moment, moments), "transform": [{"filter": "datum.at === moment"}]}

@@ -12,13 +12,15 @@ def number(value: Any, digits: int = 4) -> str:
 
     Example:
         >>> [number(one) for one in (0.123456, 12345, 1234.5678, 2.0, None, float("nan"), 1.5e-7)]
-        ['0.1235', '12,345', '1,235', '2', '–', '–', '1.5e-07']
+        ['0.1235', '12,345', '1,235', '2', '–', '–', '1.5e−07']
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
     if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.{digits}g}"
+        text = f"{int(value):,}"
+    else:
+        text = f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.{digits}g}"
+    return text.replace("-", "−")
 
 
 def spread(values: Sequence[float]) -> str:
@@ -41,7 +43,8 @@ def percent(value: float, digits: int = 1, *, sign: bool = False) -> str:
     """
     if not math.isfinite(value):
         return "–"
-    return f"{100 * value:{'+' if sign else ''}.{digits}f} %".replace("-", "−")
+    digits = 0 if abs(value) >= 1 and not sign else digits
+    return f"{100 * value:{'+' if sign else ''},.{digits}f} %".replace("-", "−")
 
 
 def signed(value: float) -> str:
@@ -52,7 +55,7 @@ def signed(value: float) -> str:
         ('+0.01234', '−3')
     """
     text = number(value)
-    return text if text == "–" else ("+" if value > 0 else "") + text.replace("-", "−")
+    return text if text == "–" else ("+" if value > 0 else "") + text
 
 
 def listed(names: Sequence[str], *, most: int = 6) -> str:

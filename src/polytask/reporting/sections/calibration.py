@@ -31,7 +31,7 @@ def calibration(runs: Sequence[Run], gaps: Gaps) -> Section:
         for task, own in tasks.items():
             name = f"{task}, {run.name}" if len(runs) > 1 else task
             if own.get("calibration"):
-                found["calibration"].append(_calibration(name, own["calibration"]))
+                found["calibration"].append(_calibration(name, own["calibration"], str(own.get("kind", ""))))
             if own.get("gain"):
                 found["gain"].append(_gain(name, own["gain"]))
     section.blocks += [*found["calibration"][:MOST], *found["gain"][:MOST]]
@@ -42,29 +42,36 @@ def calibration(runs: Sequence[Run], gaps: Gaps) -> Section:
     return section
 
 
-def _calibration(task: str, found: Mapping[str, Any]) -> Chart:
-    predicted, observed = (np.array([known(one) for one in found[name]]) for name in ("predicted", "observed"))
-    rows = np.array([known(one) for one in found["rows"]])
+def _calibration(task: str, found: Mapping[str, Any], kind: str) -> Chart:
+    predicted, observed, rows = (
+        np.array([known(one) for one in found[name]]) for name in ("predicted", "observed", "rows")
+    )
     kept = np.isfinite(predicted) & np.isfinite(observed) & (rows > 0)
     predicted, observed, rows = predicted[kept], observed[kept], rows[kept]
-    error = float((rows * np.abs(predicted - observed)).sum() / rows.sum()) if rows.size else float("nan")
-    lean = float((rows * (predicted - observed)).sum() / (rows * observed).sum()) if (rows * observed).sum() else 0.0
-    way = "too high" if lean > 0 else "too low"
-    caption = f"{task}: predictions are off by {number(error, 2)} on average over the bins"
-    caption += f", in sum {percent(abs(lean))} {way}." if abs(lean) > 0.005 else ", and right in sum."
-    top = float(max(predicted.max(initial=0.0), observed.max(initial=0.0))) or 1.0
-    limits = {"domain": [0, min(1.0, 1.08 * top)], "zero": True, "nice": False}
+    shares = rows / max(float(rows.sum()), 1.0)
+    error, lean = float((shares * np.abs(predicted - observed)).sum()), float((shares * (predicted - observed)).sum())
+    way = (
+        "neither too high nor too low"
+        if abs(lean) < 0.02 * abs(float((shares * observed).sum()))
+        else (f"{number(abs(lean), 2)} too {'high' if lean > 0 else 'low'}")
+    )
+    caption = f"{task}: bins of predictions are off by {number(error, 2)} on average, and all together {way}."
+    both = np.concatenate([predicted, observed, [0.0] if kind == "binary" else []])
+    low, high = float(both.min(initial=np.inf)), float(both.max(initial=-np.inf))
+    room = 0.04 * (high - low) or 1.0
+    domain = [max(low - room, 0.0) if kind == "binary" else low - room, high + room]
+    limits = {"domain": domain, "nice": False}
     curve: Spec = {
-        "mark": {"type": "line", "point": {"size": 30}, "clip": True},
+        "mark": {"type": "line", "point": {"size": 30}},
         "encoding": {
             "x": charts.axis("predicted", "predicted", scale=limits),
-            "y": charts.axis("observed", "observed rate", scale=limits),
+            "y": charts.axis("observed", "observed rate" if kind == "binary" else "observed mean", scale=limits),
             "tooltip": charts.tooltip("predicted", "observed", "rows"),
         },
     }
-    diagonal = DIAGONAL | {"mark": {**DIAGONAL["mark"], "clip": True}}
+    ends = {"data": {"values": [{"at": at} for at in domain]}}
     data = {"predicted": predicted.tolist(), "observed": observed.tolist(), "rows": rows.tolist()}
-    return Chart(f"{task}: calibration", {"layer": [diagonal, curve], "height": 200}, data, caption, small=True)
+    return Chart(f"{task}: calibration", {"layer": [DIAGONAL | ends, curve], "height": 200}, data, caption, small=True)
 
 
 def _gain(task: str, found: Mapping[str, Any]) -> Chart:
@@ -79,7 +86,7 @@ def _gain(task: str, found: Mapping[str, Any]) -> Chart:
     curve: Spec = {
         "mark": {"type": "line"},
         "encoding": {
-            "x": charts.axis("share", "share of rows, highest predictions first", axis={"format": "%"}),
+            "x": charts.axis("share", "share of rows, highest first", axis={"format": "%"}),
             "y": charts.axis("captured", "share of the total", axis={"format": "%"}),
             "tooltip": charts.tooltip("share", "captured"),
         },

@@ -13,10 +13,11 @@ from polytask.reporting.charts import Values
 from polytask.reporting.files import Gaps
 from polytask.reporting.runs import Run
 from polytask.reporting.sections.gates import table
-from polytask.reporting.words import listed, number, percent
+from polytask.reporting.words import count, listed, number, percent
 
 MOMENTS, MOST_PAIRS, MOST_TASKS = 24, 8, 16
-WARMUP = "polytask train writes probes of the gradients (train.probe_every)"
+NOTICEABLE = 0.05
+"""A mean cosine nearer to 0 is called no conflict."""
 
 
 def conflict(runs: Sequence[Run], gaps: Gaps) -> Section:
@@ -126,18 +127,20 @@ def _magnitudes(prefix: str, names: Sequence[str], steps: list[int], norms: Valu
 def _words(
     names: Sequence[str], means: dict[tuple[int, int], float], negative: dict[tuple[int, int], float], probes: int
 ) -> list[str]:
-    known = {pair: value for pair, value in negative.items() if value == value}
+    known = [pair for pair in means if means[pair] == means[pair]]
     if not known:
         return ["No pair of tasks had gradients at the same time."]
-    worst = max(known, key=lambda pair: (known[pair], -means[pair]))
-    if known[worst] == 0:
-        return [f"No pair of gradients had a negative cosine in any of {probes} probes: the tasks do not conflict."]
-    often = [pair for pair in known if known[pair] > 0.5]
-    share = percent(known[worst], 0)
-    found = f"{_pair(names, worst)} conflict most: their cosine was negative in {share} of {probes} probes and"
-    found += f" {number(means[worst], 2)} on average."
-    if len(often) > 1:
-        found += f" More often negative than not: {listed([_pair(names, pair) for pair in often], most=5)}."
+    worst = min(known, key=means.__getitem__)
+    share = percent(negative[worst], 0)
+    lowest = (
+        f"{_pair(names, worst)}, {number(means[worst], 2)} on average, below 0 in {share} of {count(probes, 'probe')}"
+    )
+    if means[worst] > -NOTICEABLE:
+        return [f"No pair of tasks conflicts noticeably; the lowest cosine is that of {lowest}."]
+    found = f"The greatest conflict is between {lowest}."
+    often = [pair for pair in known if negative[pair] > 0.5 and means[pair] <= -NOTICEABLE and pair != worst]
+    if often:
+        found += f" Below 0 more often than not: {listed([_pair(names, pair) for pair in often], most=5)}."
     return [found]
 
 

@@ -12,7 +12,7 @@ from polytask.reporting.files import Gaps
 from polytask.reporting.metrics import direction, label, primary
 from polytask.reporting.records import smoothed
 from polytask.reporting.runs import Run, Training
-from polytask.reporting.words import known, listed, number, signed
+from polytask.reporting.words import known, listed, number, percent
 
 MOST_CHARTS, MOST_CURVES, WINDOW = 12, 8, 15
 
@@ -86,7 +86,7 @@ def _losses(curves: Sequence[tuple[str, Training, Run]], task: str) -> _Curves |
     if not found.rows:
         return None
     first, last = np.mean(ends, axis=0)
-    change = f" ({signed(100 * (last - first) / abs(first))} %)" if first else ""
+    change = f" ({percent((last - first) / abs(first), sign=True)})" if first else ""
     found.caption = f"The training loss of {task} went from {number(first)} to {number(last)}{change}."
     return found
 

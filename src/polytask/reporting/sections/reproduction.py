@@ -41,7 +41,7 @@ def _facts(run: Run) -> dict[str, str]:
         "rows": ", ".join(f"{part} {number(many)}" for part, many in rows.items()) if isinstance(rows, dict) else "",
         "parameters": number(first.get("parameters")),
         "steps": number(first.get("steps")),
-        "kept step": number(first.get("best_step")),
+        "kept step": ", ".join(number(training.scores.get("best_step")) for training in run.seeds if training.scores),
         "training, s per seed": ", ".join(number(one, 3) for one in seconds),
     }
     return {name: value for name, value in {**found, **_environment(run.environment)}.items() if value not in ("", "–")}

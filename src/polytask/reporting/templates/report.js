@@ -13,11 +13,11 @@
     const ink = colour("--ink"), soft = colour("--soft"), line = colour("--line");
     const font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
     return {
-      background: null, font, view: { stroke: null },
-      axis: { labelColor: soft, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, labelLimit: innerWidth < 600 ? 96 : 190, titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 12, tickCount: 5 },
+      background: null, font, mark: { color: list("--series")[0] }, view: { stroke: null },
+      axis: { labelColor: soft, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, labelLimit: innerWidth < 600 ? 96 : 190, titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 12, tickCount: 4 },
       axisBand: { grid: false, domain: false, ticks: false },
       legend: { labelColor: ink, titleColor: soft, titleFontWeight: "normal", labelLimit: 150, orient: "bottom", columns: innerWidth < 600 ? 2 : 5, labelFontSize: 12, symbolLimit: 60 },
-      title: { color: ink, fontWeight: "normal" }, text: { color: ink }, rule: { color: soft }, point: { filled: true }, line: { strokeJoin: "round" }, rect: { stroke: colour("--paper") },
+      title: { color: ink, fontWeight: "normal" }, text: { color: ink }, rule: { color: soft }, tick: { color: list("--series")[0] }, point: { filled: true }, line: { strokeJoin: "round" }, rect: { stroke: colour("--paper") },
       range: { category: list("--series"), heatmap: list("--ramp"), ramp: list("--ramp"), diverging: list("--diverging") },
     };
   }
