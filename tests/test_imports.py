@@ -84,10 +84,12 @@ def test_only_the_command_line_knows_reproductions(room: str) -> None:
     assert broken(room, ("polytask.reproduce",)) == []
 
 
-@pytest.mark.parametrize("room", [room for room in rooms() if room not in ("cli", "comparing", "tuning", "tradeoffs")])
+@pytest.mark.parametrize(
+    "room", [room for room in rooms() if room not in ("cli", "comparing", "grouping", "tuning", "tradeoffs")]
+)
 def test_only_the_command_line_knows_comparisons(room: str) -> None:
     # a sweep compares methods as well: it names parts, checks data and draws tables as a comparison does; a front
-    # has its trainings done as a comparison has
+    # has its trainings done as a comparison has, and so has a grouping
     assert broken(room, ("polytask.comparing",)) == []
 
 
@@ -99,6 +101,21 @@ def test_only_the_command_line_knows_trade_offs(room: str) -> None:
 @pytest.mark.parametrize("room", [room for room in rooms() if room not in ("cli", "tuning")])
 def test_only_the_command_line_knows_sweeps(room: str) -> None:
     assert broken(room, ("polytask.tuning",)) == []
+
+
+@pytest.mark.parametrize("room", [room for room in rooms() if room not in ("cli", "grouping")])
+def test_only_the_command_line_knows_groupings(room: str) -> None:
+    assert broken(room, ("polytask.grouping",)) == []
+
+
+def test_the_search_for_groups_knows_only_numpy() -> None:
+    others = tuple(f"polytask.{room}" for room in rooms() if room != "grouping")
+    names = ("objective.py", "exact.py", "local.py")
+    assert [
+        line
+        for line in broken("grouping", (*others, "torch"))
+        if line.startswith(tuple(f"grouping/{name}" for name in names))
+    ] == []
 
 
 def test_statistics_of_comparisons_know_only_numpy() -> None:
