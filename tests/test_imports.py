@@ -75,6 +75,11 @@ def test_fronts_know_balancing_and_any_model() -> None:
     assert broken("fronts", tuple(f"polytask.{room}" for room in rooms() if room not in kept)) == []
 
 
+def test_loggers_know_only_records() -> None:
+    others = tuple(f"polytask.{room}" for room in rooms() if room not in ("tracking", "errors", "files"))
+    assert broken("tracking", (*others, "torch", "tensorboard", "mlflow", "wandb")) == []
+
+
 def test_replicas_are_a_leaf() -> None:
     assert broken("replicas", tuple(f"polytask.{room}" for room in rooms() if room != "replicas")) == []
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
+from polytask.config import FusionConfig
+from polytask.data.expressions import parse
 from polytask.data.parts import READ_ROWS
 from polytask.data.preprocessor import Counts
 from polytask.data.reader import to_batch
 from polytask.data.sources import TableSource, open_source
+from polytask.deciding import Rows
+from polytask.deciding.fusing import reached_on
+from polytask.decisions import SCORE
+from polytask.errors import UserError
 from polytask.evaluation.gates import GateReport, UnitReport, report_gates
 from polytask.evaluation.scores import Scores, score
 from polytask.serving import Bundle, load_bundle
@@ -29,7 +35,8 @@ def evaluate_bundle(bundle: Bundle, data: Any, console: Console | None = None) -
         console: Where progress is shown.
 
     Returns:
-        ``{task: {metric: value}}``; NaN where a metric is undefined on these rows.
+        ``{task: {metric: value}}``; NaN where a metric is undefined on these rows. Predictions are calibrated first where
+        the bundle says so. A bundle with a fused score has an entry ``score`` as well, where the data has its columns.
 
     Raises:
         UserError: The data lacks columns, or holds labels outside a task's values.
@@ -49,7 +56,30 @@ def evaluate_bundle(bundle: Bundle, data: Any, console: Console | None = None) -
         scores = score(bundle.model, shown(), bundle.preprocessor.groups, bundle.decisions)
     if console is not None:
         _tell(counts, console)
-    return scores
+    return {**scores, **_ranked(bundle, source)}
+
+
+def _ranked(bundle: Bundle, source: TableSource) -> Scores:
+    """What the fused score reaches: its objective, and the ranking quality of the tasks with floors."""
+    fusion, names = bundle.decisions.fusion, source.schema.names
+    if fusion is None or fusion.group not in names or not _readable(bundle, fusion.value, names):
+        return {}
+    config = FusionConfig(value=fusion.value, group=fusion.group, objective=fusion.objective, at=fusion.at)
+    rows = Rows(source.scan, names).labelled(bundle, config)
+    reached = reached_on(fusion, rows, bundle.decisions, bundle.probabilities)
+    kinds = {name: "gauc" if name in bundle.probabilities else "ndcg" for name in fusion.floors}
+    floors = {f"{name}_{metric}": reached[name] for name, metric in kinds.items()}
+    return {SCORE: {fusion.objective: reached["objective"], **floors, "rows": len(rows)}}
+
+
+def _readable(bundle: Bundle, value: str, names: Sequence[str]) -> bool:
+    """Whether the table has the columns of a value that the bundle could read once."""
+    if value in bundle.probabilities + bundle.values:
+        return True
+    try:
+        return bool(parse(value, names))
+    except UserError:
+        return False
 
 
 def bundle_gates(bundle: Bundle, data: Any) -> tuple[list[GateReport], list[UnitReport]]:
