@@ -20,11 +20,11 @@ from polytask.evaluation.importance import Importances, permutation_importance
 from polytask.evaluation.label_summary import summarize_labels
 from polytask.evaluation.predicted import Predicted, predict_observed
 from polytask.evaluation.segments import segment as divide
-from polytask.model import Model
+from polytask.model import PIECE, Model
 
 FORMAT = 1
 FILE = "diagnostics.json"
-MOST_ROWS, MOST_CELLS = 100_000, 20_000_000
+MOST_ROWS, MOST_CELLS, FEWEST_ROWS = 100_000, 20_000_000, 1_000
 """Of larger parts, and of wide tables, rows from all over them are read."""
 
 
@@ -58,7 +58,8 @@ def diagnose(
     model.eval()
     batch = to_batch(block, preprocessor)
     predicted = predict_observed(model, batch)
-    levels, units = report_gates(model, [batch])
+    pieces = (batch.slice(start, start + PIECE) for start in range(0, len(batch), PIECE))
+    levels, units = report_gates(model, pieces)
     importance = permutation_importance(model, preprocessor, block, seed=seed)
     segments = None
     if segment is not None:
@@ -100,7 +101,7 @@ def _data(
 
 def _sample(name: str, part: Part, columns: Sequence[str], rows: int, seed: int) -> pa.Table:
     """Rows of one part, all of them if they are not many."""
-    wanted = min(MOST_ROWS, max(1_000, MOST_CELLS // max(len(columns), 1)))
+    wanted = min(MOST_ROWS, max(FEWEST_ROWS, MOST_CELLS // max(len(columns), 1)))
     tables = Parts({name: part})
     # a part may be some of the rows of its table
     found = tables.sample(columns, round(wanted * tables.rows / max(rows, 1)), seed=seed)

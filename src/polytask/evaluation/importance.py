@@ -15,10 +15,10 @@ from polytask.evaluation.predicted import predict_observed
 from polytask.model import Model
 from polytask.types import TaskName
 
-MOST_ROWS, MOST_REPEATS = 5_000, 3
-BUDGET = 2_000_000
-"""Rows that go through the model for all features together: many features have fewer rows and repeats each."""
-_FEWEST_ROWS = 500
+MOST_ROWS, FEWEST_ROWS = 5_000, 500
+MOST_REPEATS, FEWEST_REPEATS = 3, 2
+BUDGET = 300_000
+"""Rows that go through the model for all features together: many features have fewer repeats and rows each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,9 @@ def permutation_importance(model: Model, preprocessor: Preprocessor, block: Bloc
     """
     places = preprocessor.places()
     columns = max(len(places), 1)
-    rows = min(len(block), MOST_ROWS, max(_FEWEST_ROWS, BUDGET // columns))
-    repeats = min(MOST_REPEATS, max(1, BUDGET // (columns * max(rows, 1))))
+    rows = min(len(block), MOST_ROWS)
+    repeats = MOST_REPEATS if columns * rows * MOST_REPEATS <= BUDGET else FEWEST_REPEATS
+    rows = min(rows, max(FEWEST_ROWS, BUDGET // (columns * repeats)))
     chance = np.random.default_rng(seed)
     block = block.take(chance.permutation(len(block))[:rows])  # the first ones may be of one day, or of one user
     orders = [chance.permutation(rows) for _ in range(repeats)]

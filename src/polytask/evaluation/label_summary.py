@@ -140,7 +140,8 @@ class _Sums:
             variances = self._squares / self.both - first**2
             # what rounding leaves of a constant is no variance
             variances[variances <= 1e-12 * self._squares / self.both] = np.nan
-            return np.asarray((self._products / self.both - first * second) / np.sqrt(variances * variances.T))
+            found = (self._products / self.both - first * second) / np.sqrt(variances * variances.T)
+        return np.clip(found, -1.0, 1.0)
 
 
 def _summary(
