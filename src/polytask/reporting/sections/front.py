@@ -149,9 +149,10 @@ def _chart(prefix: str, own: Front, shown: Sequence[int], efficient: Sequence[bo
     two = len(own.tasks) == 2
     titles = [f"{task} ({_way(sign)})" for task, sign in zip(own.tasks, own.signs, strict=True)]
     params: list[Spec] = [{"name": "chosen", "value": -1}]
+    room = {"padding": 14, "nice": False}
     where = {
-        "x": charts.axis("first", titles[0] if two else "first task"),
-        "y": charts.axis("second", titles[1] if two else "second task"),
+        "x": charts.axis("first", titles[0] if two else "first task", scale=room),
+        "y": charts.axis("second", titles[1] if two else "second task", scale=room),
     }
     if not two:
         for which, start in (("first", 0), ("second", 1)):
@@ -182,9 +183,8 @@ def _chart(prefix: str, own: Front, shown: Sequence[int], efficient: Sequence[bo
         },
     }
     ring: Spec = {
-        "transform": [{"filter": "datum.number === chosen"}],
         "mark": {"type": "point", "filled": False, "size": 320, "strokeWidth": 2.5, "color": {"expr": "warm"}},
-        "encoding": where,
+        "encoding": where | {"opacity": {"condition": {"test": "datum.number === chosen", "value": 1}, "value": 0}},
     }
     line: Spec = {
         "transform": [{"filter": "datum.state !== 'beaten'"}],

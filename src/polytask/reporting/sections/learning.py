@@ -28,7 +28,8 @@ def learning(runs: Sequence[Run], gaps: Gaps) -> Section:
     losses = {task: _losses(curves, task) for task in tasks}
     metrics = {task: _metrics(curves, task) for task in tasks}
     whole = sum(len(_named([run], most=10**9)) for run in runs)
-    shown = f"The first {len(curves)} of {whole} trainings are shown. " if len(curves) < whole else ""
+    which = "first seed of each run is" if len(runs) > 1 else f"first {len(curves)} of {whole} seeds are"
+    shown = f"The {which} shown. " if len(curves) < whole else ""
     chosen = [run.name for run in runs if run.compared]
     whose = f"Of {listed(chosen)}, which validation chose. " if chosen else ""
     section.say(

@@ -14,6 +14,8 @@ from polytask.reporting.runs import Run
 from polytask.reporting.words import count, deviation, listed, mean, number, percent, signed, spread
 
 MOST_CHARTS = 12
+ALONE = "one network per task"
+ROOM = {"padding": 10}
 Values = Mapping[int | None, float]
 
 
@@ -100,7 +102,7 @@ def _gains(found: Mapping[str, Sequence[Line]]) -> Chart:
             for gain in line.gains if base else []:
                 rows.append((line.task, name, 100 * gain / base, 100 * line.relative))
     data = charts.columns_of(("task", "run", "gain", "mean"), rows)
-    several = len(found) > 1
+    several, title = len(found) > 1, "gain over one network per task, %"
     colour = charts.names("run", "", legend={} if several else None)
     channel = {"y": charts.names("task", None)} | ({"yOffset": {"field": "run"}} if several else {})
     layers = [
@@ -108,16 +110,17 @@ def _gains(found: Mapping[str, Sequence[Line]]) -> Chart:
         {
             "mark": {"type": "point", "size": 42, "opacity": 0.55},
             "encoding": channel
-            | {"x": charts.axis("gain", "gain over one network per task, %"), "color": colour}
+            | {"x": charts.axis("gain", title, scale=ROOM), "color": colour}
             | {"tooltip": charts.tooltip("task", "run", "gain")},
         },
         {
             "mark": {"type": "tick", "thickness": 3, "size": 18},
-            "encoding": channel | {"x": charts.axis("mean", None), "color": colour},
+            "encoding": channel | {"x": charts.axis("mean", title, scale=ROOM), "color": colour},
         },
     ]
-    good = [line.task for own in found.values() for line in own if line.relative > 0]
-    bad = [line.task for own in found.values() for line in own if line.relative < 0]
+    named = [(f"{name}: {line.task}" if several else line.task, line) for name, own in found.items() for line in own]
+    good = [name for name, line in named if line.relative > 0]
+    bad = [name for name, line in named if line.relative < 0]
     parts = [f"{listed(names)} {what}" for names, what in ((good, "above 0"), (bad, "below 0")) if names]
     caption = f"A dot per seed, a bar at the mean: {'; '.join(parts) or 'no difference'}."
     return Chart(
@@ -170,9 +173,9 @@ def _strip(task: str, by_run: Mapping[str, Line | None]) -> Chart | None:
         if line is None:
             continue
         metric = line.metric
-        for model, values in ((name if several else "one model", line.ours), ("one network per task", line.alone)):
+        for model, values in ((name if several else "one model", line.ours), (ALONE, line.alone)):
             rows += [(model, "-" if seed is None else str(seed), value) for seed, value in values.items()]
-    rows = list(dict.fromkeys(rows))
+    rows = sorted(dict.fromkeys(rows), key=lambda row: row[0] == ALONE)
     if len(rows) < 2:
         return None
     data = charts.columns_of(("model", "seed", "value"), rows)
@@ -181,7 +184,7 @@ def _strip(task: str, by_run: Mapping[str, Line | None]) -> Chart | None:
         {
             "mark": {"type": "point", "size": 42, "opacity": 0.6},
             "encoding": {
-                "x": charts.axis("value", label(metric)),
+                "x": charts.axis("value", label(metric), scale=ROOM),
                 "y": who,
                 "color": charts.names("model", None, legend=None),
                 "tooltip": charts.tooltip("model", "seed", "value"),

@@ -102,25 +102,26 @@ def _varied(trials: Trials) -> list[str]:
 def _parallel(prefix: str, goal: Mapping[str, Any], trials: Trials, names: Sequence[str]) -> Chart:
     """A line per trial through its settings, each from its least to its greatest value."""
     rows = []
+    short = _short(names)
     for name in names:
         given = [(one, (one.get("params") or {}).get(name)) for one in trials]
         places = _places([value for _, value in given])
         for (one, value), height in zip(given, places, strict=True):
             if height is not None:
-                rows.append((one["number"], known(one["values"][0]), name, height, _shown(value)))
+                rows.append((one["number"], known(one["values"][0]), short[name], height, _shown(value)))
     data = charts.columns_of(("trial", "objective", "setting", "height", "value"), rows)
     spec: Spec = {
         "mark": {"type": "line", "point": {"size": 30}, "opacity": 0.75},
         "height": 240,
         "encoding": {
-            "x": charts.names("setting", None, axis={"labelAngle": -20, "grid": True}),
+            "x": charts.names("setting", None, axis={"labelAngle": -20, "grid": True, "labelLimit": 150}),
             "y": charts.axis("height", None, scale={"zero": True}, axis=None),
             "detail": {"field": "trial"},
             "color": {
                 "field": "objective",
                 "type": "quantitative",
                 "title": str(goal["name"]),
-                "legend": {"orient": "right", "gradientLength": 120},
+                "legend": {"type": "gradient", "orient": "right", "gradientLength": 120},
             },
             "tooltip": charts.tooltip("trial", "setting", "value", "objective"),
         },
@@ -134,6 +135,12 @@ def _parallel(prefix: str, goal: Mapping[str, Any], trials: Trials, names: Seque
             f"agree on {listed(shared)}." if shared else "agree on no setting."
         )
     return Chart(f"{prefix}Settings", spec, data, caption)
+
+
+def _short(names: Sequence[str]) -> dict[str, str]:
+    """The last part of a key, where that tells it apart."""
+    last = {name: name.rpartition(".")[2] for name in names}
+    return {name: end if list(last.values()).count(end) == 1 else name for name, end in last.items()}
 
 
 def _agreed(trials: Trials, name: str) -> str | None:
