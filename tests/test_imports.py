@@ -84,6 +84,16 @@ def test_replicas_are_a_leaf() -> None:
     assert broken("replicas", tuple(f"polytask.{room}" for room in rooms() if room != "replicas")) == []
 
 
+def test_decisions_are_plain_numbers() -> None:
+    others = tuple(f"polytask.{room}" for room in rooms() if room != "decisions")
+    assert broken("decisions", (*others, "torch", "scipy", "sklearn")) == []
+
+
+def test_serving_applies_what_it_cannot_fit() -> None:
+    assert broken("serving", ("polytask.deciding", "scipy", "sklearn")) == []
+    assert broken("deciding", ("polytask.training", "polytask.balancing", "polytask.evaluation")) == []
+
+
 @pytest.mark.parametrize("room", [room for room in rooms() if room not in ("cli", "reproduce")])
 def test_only_the_command_line_knows_reproductions(room: str) -> None:
     assert broken(room, ("polytask.reproduce",)) == []

@@ -174,7 +174,7 @@ def _calibration_notes(name: str, own: Calibrated) -> list[Problem]:
         what = f"the fitted slope is {own.map.a:.3g}: larger predictions go with fewer positives on these rows"
         notes.append(Problem(where, what, "do not calibrate a task that has learnt nothing", "warning"))
     before, after = own.before["log_loss"], own.after["log_loss"]
-    if before is not None and after is not None and after > before:
+    if before is not None and after is not None and after > 1.001 * before:  # less is no difference
         what = f"cross-fitted log loss rises from {before:.5g} to {after:.5g}"
         notes.append(Problem(where, what, "leave this task as it is, or calibrate on more rows", "warning"))
     return notes

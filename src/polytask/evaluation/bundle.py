@@ -35,8 +35,8 @@ def evaluate_bundle(bundle: Bundle, data: Any, console: Console | None = None) -
         console: Where progress is shown.
 
     Returns:
-        ``{task: {metric: value}}``; NaN where a metric is undefined on these rows. Predictions are calibrated first where
-        the bundle says so. A bundle with a fused score has an entry ``score`` as well, where the data has its columns.
+        ``{task: {metric: value}}``; NaN where a metric is undefined on these rows. Predictions are calibrated where the
+        bundle says so. A bundle with a fused score has an entry ``score`` too, if the data has the columns for it.
 
     Raises:
         UserError: The data lacks columns, or holds labels outside a task's values.

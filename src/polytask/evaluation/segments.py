@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from polytask.data.block import Block
 from polytask.data.preprocessor import Preprocessor
 from polytask.data.reader import to_batch
-from polytask.errors import Problem, UserError, suggest
 from polytask.evaluation.gates import report_gates
 from polytask.evaluation.predicted import measured_tasks
 from polytask.evaluation.scores import score
@@ -39,20 +38,6 @@ class Segments:
     rows: tuple[int, ...]
     gates: Mapping[str, tuple[tuple[tuple[float, ...], ...], ...]]
     scores: Mapping[str, Mapping[str, Any]]
-
-
-def check_segment(column: str, schema: pa.Schema) -> None:
-    """Refuses a column that divides no rows.
-
-    Raises:
-        UserError: There is no such column, or it holds lists or decimals.
-    """
-    if column not in schema.names:
-        raise UserError(Problem("train.segment", f"there is no column '{column}'", suggest(column, schema.names)))
-    kind = schema.field(column).type
-    if (pa.types.is_nested(kind) and not pa.types.is_dictionary(kind)) or pa.types.is_floating(kind):
-        what = f"column '{column}' holds {'decimals' if pa.types.is_floating(kind) else 'lists'}"
-        raise UserError(Problem("train.segment", what, "name a column with few values: text, whole numbers, yes or no"))
 
 
 def segment(
