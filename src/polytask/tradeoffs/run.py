@@ -160,7 +160,8 @@ def _size(plan: Plan, runs: list[Run]) -> str:
         f"{way.label}: {'1 model for' if way.conditioned else 'a model for each of'} {points}" for way in plan.ways
     ]
     parts += [f"{len(plan.tasks)} networks of one task"] * plan.baselines
-    return f"{len(runs)} trainings: {'; '.join(parts)}; {many} each"
+    count = f"{len(runs)} training{'s' * (len(runs) > 1)}"
+    return f"{count}: {'; '.join(parts)}; {many}{' each' * (len(runs) > 1)}"
 
 
 def _tell(found: TradeOff, missing: str | None, console: Console | None) -> None:
