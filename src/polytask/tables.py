@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from polytask.config import Config, SplitConfig, simulator_name, source_kind
 from polytask.data import named, simulators
 from polytask.data.checks import CheckSettings, DataReport, check_data
@@ -14,7 +16,7 @@ from polytask.data.columns import ColumnOptions
 from polytask.data.parts import PARTS, TEST, TRAIN, VALIDATION, Part
 from polytask.data.sources import TableSource, open_source
 from polytask.data.splits import SplitSpec, fit_split
-from polytask.errors import Problem, UserError, raise_errors
+from polytask.errors import Problem, UserError, raise_errors, suggest
 from polytask.roles import Known, Roles, choose_roles
 from polytask.specs import LabelSpec
 
@@ -83,6 +85,9 @@ def open_tables(config: Config, data: Any = None, *, validation: Any = None, tes
     except UserError as error:
         absent = any(problem.where == "data.split.column" for problem in problems)  # said already, of the configuration
         problems += [problem for problem in error.problems if not (absent and problem.where == "split.column")]
+    if config.train.segment is not None:
+        for source in sources.values():
+            problems += _segment_problems(config.train.segment, source.schema)
     for source in dict.fromkeys(sources.values()):
         problems += source.problems
     found = raise_errors(dict.fromkeys(problems))
@@ -125,6 +130,18 @@ def _open(
         except UserError as error:
             problems += error.problems
     return opened
+
+
+def _segment_problems(column: str, schema: pa.Schema) -> list[Problem]:
+    """What is wrong with a column by whose values rows are to be shown apart."""
+    if column not in schema.names:
+        return [Problem("train.segment", f"there is no column '{column}'", suggest(column, schema.names))]
+    kind = schema.field(column).type
+    decimals = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if not decimals and not (pa.types.is_nested(kind) and not pa.types.is_dictionary(kind)):
+        return []
+    what = f"column '{column}' holds {'decimals' if decimals else 'lists'}"
+    return [Problem("train.segment", what, "name a column with few values: text, whole numbers, yes or no")]
 
 
 def _placed(source: str | tuple[str, ...], base: Path) -> str | list[str]:

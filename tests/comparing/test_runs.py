@@ -90,6 +90,13 @@ def test_python_gets_a_table_a_verdict_and_a_bundle(first: Comparison, table: pa
     assert load_bundle(first.best).predict(table.slice(0, 3)).column_names == ["row", "click", "spend"]
 
 
+def test_the_best_run_has_diagnostics_and_no_run_was_probed(first: Comparison) -> None:
+    assert first.best is not None
+    assert list(first.path.rglob("diagnostics.json")) == [first.best.parent / "diagnostics.json"]
+    records = [json.loads(line) for file in first.path.rglob("records.jsonl") for line in file.open()]
+    assert {record["kind"] for record in records} == {"step", "evaluation"}
+
+
 def test_trees_learn_what_there_is(first: Comparison) -> None:
     trees = first.analysis.baseline("lightgbm")
     assert trees is not None and trees.scores[0].min() > 0.7 and trees.scores[1].min() > 0.4

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from polytask.data.reader import to_batch
-from polytask.errors import UserError
 from polytask.evaluation import report_gates, score
-from polytask.evaluation.segments import check_segment, segment
+from polytask.evaluation.segments import segment
 from polytask.serving.bundle import fitted_model
 
 
@@ -49,14 +48,3 @@ def test_the_most_frequent_values_and_missing_ones(made: tuple[Any, ...]) -> Non
     assert len(found.values) == 8 and all(isinstance(value, int) for value in found.values[1:])
     yes = segment(model, preprocessor, block, "x", pa.array([row % 3 == 0 for row in range(600)]))
     assert yes.values == (False, True) and yes.rows == (400, 200)
-
-
-def test_columns_that_divide_no_rows_are_refused(table: pa.Table) -> None:
-    check_segment("item", table.schema)
-    check_segment("user", table.schema)
-    with pytest.raises(UserError, match=r"train.segment: there is no column 'itme'; did you mean 'item'\?"):
-        check_segment("itme", table.schema)
-    with pytest.raises(UserError, match="column 'age' holds decimals"):
-        check_segment("age", table.schema)
-    with pytest.raises(UserError, match="column 'history' holds lists"):
-        check_segment("history", table.schema)

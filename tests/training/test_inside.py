@@ -135,9 +135,17 @@ def test_of_many_rows_some_are_read(run: Callable[..., RunResult], monkeypatch: 
     assert found is not None and found["rows"] < found["data"]["parts"]["test"]
 
 
-def test_a_segment_that_does_not_exist_is_refused_before_training(
-    run: Callable[..., RunResult], tmp_path: Path
+SEGMENTS = {
+    "itme": r"train.segment: there is no column 'itme'; did you mean 'item'",
+    "age": "column 'age' holds decimals",
+    "history": "column 'history' holds lists",
+}
+
+
+@pytest.mark.parametrize("column", SEGMENTS)
+def test_a_column_that_divides_no_rows_is_refused_before_training(
+    run: Callable[..., RunResult], tmp_path: Path, column: str
 ) -> None:
-    with pytest.raises(UserError, match=r"train.segment: there is no column 'itme'; did you mean 'item'\?"):
-        run(("click",), train={"segment": "itme"})
+    with pytest.raises(UserError, match=SEGMENTS[column]):
+        run(("click",), train={"segment": column})
     assert not (tmp_path / "run").exists()

@@ -28,6 +28,7 @@ from polytask.errors import Problem, UserError, raise_errors
 from polytask.serving.bundle import fitted_tasks
 from polytask.tables import Tables, open_tables
 from polytask.training.folder import ENVIRONMENT, check_folder, run_folder
+from polytask.training.inside import write_diagnostics
 from polytask.training.prepared import Prepared, prepare
 from polytask.training.progress import show_finding
 
@@ -159,6 +160,8 @@ def run_comparison(
             "workers": workers,
         }
     )
+    if result.best is not None:
+        write_diagnostics(base, prepared, result.best.parent, tell=lambda problem: _tell(problem, console))
     if console is not None:
         tables.show(result.analysis, result.sentences, result.failures, console)
         _say_where(result, missing, console)
@@ -198,6 +201,11 @@ def _prepared(config: Config, opened: Tables, console: Console | None) -> Prepar
         return prepare(
             opened, buffer=config.train.shuffle_buffer, progress=lambda rows: progress.update(bar, advance=rows)
         )
+
+
+def _tell(problem: Problem, console: Console | None) -> None:
+    if console is not None:
+        show_finding(problem, console)
 
 
 def _size(plan: Plan) -> str:

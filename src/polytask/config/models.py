@@ -126,7 +126,8 @@ class TrainConfig(Table):
         shuffle_buffer: Rows in the shuffle buffer; bounds the memory of reading.
         compile: Compile the model with ``torch.compile``.
         warm_start: A bundle whose weights to start from.
-        probe: Steps between probes of gradients and gates; 0: none. ``None``: about 20 of the model, none of baselines.
+        probe: Steps between probes of gradients and gates; 0: none. By default there are about 20 of a run's model, and
+            none of baselines and comparisons.
         probe_affinity: Whether probes measure the look-ahead affinity of tasks as well.
         diagnostics: Write ``diagnostics.json`` at the end.
         segment: A column with few values, for whose values gates and scores are shown apart.

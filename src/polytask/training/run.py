@@ -21,7 +21,6 @@ from polytask.data.spaces import sample_space
 from polytask.errors import Problem, raise_errors
 from polytask.evaluation.diagnostics import FILE as DIAGNOSTICS
 from polytask.evaluation.scores import Scores
-from polytask.evaluation.segments import check_segment
 from polytask.files import write_json
 from polytask.model import build_chain
 from polytask.serving import Bundle, load_bundle
@@ -115,9 +114,6 @@ def train_run(
     choose_device(config.train.device)  # asked for and not there: better said before the data are read
     builders = loggers(config)
     tables = open_tables(config, data, validation=validation, test=test)
-    if config.train.segment is not None:
-        for part in tables.parts.values():
-            check_segment(config.train.segment, part.source.schema)
     check_folder(out, config, tables, resume=resume)
     finished = _finished(config, out)
     if finished is None:
