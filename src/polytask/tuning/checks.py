@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from polytask.comparing.plan import part_names, part_slug
 from polytask.config import BalancerConfig, ComponentConfig, Config, TaskConfig, TrainConfig, component_problems
-from polytask.config.problems import problems_of
+from polytask.config.problems import dotted, problems_of
 from polytask.errors import Problem, UserError, suggest
 from polytask.training.prepared import Prepared
 from polytask.training.single import choose_device, new_training
@@ -64,11 +65,11 @@ def find_methods(config: Config, sweep: SweepConfig, *, ids: bool) -> list[Metho
         UserError: Names, options or dimensions are wrong; all at once.
     """
     sharing, balancers = _parts(sweep.sharing, config.sharing), _parts(sweep.balancers, config.balancer)
-    problems = [*_part_problems("sharing", "sharing", sharing, config.allow_code)]
-    problems += _part_problems("balancers", "balancer", balancers, config.allow_code)
     space, wrong = _dimensions(config, sweep.space or {})
+    problems = [*_part_problems("sharing", "sharing", sharing, space, config.allow_code)]
+    problems += _part_problems("balancers", "balancer", balancers, space, config.allow_code)
     if problems:  # without builders nothing can be said of their options
-        raise UserError([*problems, *wrong])
+        raise UserError(dict.fromkeys([*problems, *wrong]))
     names = [[*part_names(parts)] for parts in (sharing, balancers)]
     configs = {
         (f"{name} + {other}", f"{_slug(one, config.sharing)}+{_slug(two, config.balancer)}"): config.model_copy(
@@ -121,12 +122,18 @@ def _slug(part: ComponentConfig, own: ComponentConfig) -> str:
 
 
 def _part_problems(
-    key: str, section: str, parts: Sequence[ComponentConfig], allow_code: Sequence[str]
+    key: str,
+    section: str,
+    parts: Sequence[ComponentConfig],
+    space: Collection[str],
+    allow_code: Sequence[str],
 ) -> Iterator[Problem]:
     slugs = [part_slug(part) for part in parts]
     for part in parts:
         table = {name: value for name, value in part.model_dump().items() if value is not None}
         for problem in component_problems({section: table}, allow_code):
+            if problem.what.startswith("missing") and problem.where in space:
+                continue  # an option without a default, which every trial fills
             yield replace(problem, where=problem.where.replace(section, f"{SECTION}.{key} '{part.use}'", 1))
         if (count := slugs.count(part_slug(part))) > 1:
             yield Problem(f"{SECTION}.{key}", f"{part.use} is listed {count} times", "list it once")
@@ -217,12 +224,16 @@ def _fitted(config: Config, key: str, dimension: Dimension) -> Dimension:
 
 def _value_problems(method: Method) -> Iterator[Problem]:
     """Values that the configuration's schema or a builder's signature refuses."""
+    table = as_table(method.config)
+    for key, dimension in method.space.items():
+        put(table, key, dimension.examples[0])  # options without a default need some value while others are checked
     for key, dimension in method.space.items():
         for value in dimension.examples:
-            table = as_table(method.config)
-            put(table, key, value)
-            for problem in _table_problems(table, method.config.allow_code):
-                yield replace(problem, where=_where(key))
+            tried = copy.deepcopy(table)
+            put(tried, key, value)
+            for problem in _table_problems(tried, method.config.allow_code):
+                if problem.where.startswith(dotted(path_of(key))):
+                    yield replace(problem, where=_where(key))
 
 
 def _table_problems(table: dict[str, Any], allow_code: Sequence[str]) -> list[Problem]:

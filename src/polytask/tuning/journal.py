@@ -109,10 +109,12 @@ class Journal:
         """The trials of earlier visits, by their numbers; those that did not end are closed."""
         study, found = self._studies[method.slug], {}
         states = self._optuna.trial.TrialState
+        while study.get_trials(deepcopy=False, states=(states.WAITING,)):  # a crash came between its two lines
+            study.ask()
         for one in study.get_trials(deepcopy=False):
             if one.state == states.RUNNING:
                 study.tell(one.number, state=states.FAIL)
-            if one.state.is_finished() and OUTCOME in one.user_attrs:
+            elif one.state.is_finished() and OUTCOME in one.user_attrs:
                 index, outcome = one.user_attrs[INDEX], Outcome.from_json(one.user_attrs[OUTCOME])
                 params = {key: method.space[key].decoded(value) for key, value in one.params.items()}
                 found[index] = Trial(index, params, outcome)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from polytask.config import Config
-from polytask.tuning.place import MISSING, options_of, own_value, path_of, with_values
+from polytask.balancing.interfaces import Scalarizer
+from polytask.config import BalancerConfig, Config
+from polytask.tuning.place import MISSING, builder_of, options_of, own_value, path_of, with_values
 from polytask.tuning.space import Choices, Dimension, Range
 
 RATE, ROWS_RATE = (1e-4, 1e-2), (3e-3, 0.3)
@@ -49,10 +51,12 @@ class Method:
 def applies(config: Config, key: str) -> bool:
     """Whether a method has a key: options of architecture and balancer belong to those that know them."""
     section, option, *_ = path_of(key)
-    if section not in ("sharing", "balancer"):
+    if section not in ("sharing", "balancer") or option in options_of(config, section):
         return True
-    part = getattr(config, section)
-    return option in options_of(config, section) or (option in type(part).model_fields and option != "options")
+    if section == "balancer" and option in BalancerConfig.model_fields and option not in ("use", "options"):
+        returned = typing.get_type_hints(builder_of(config, section)).get("return")
+        return not (isinstance(returned, type) and issubclass(returned, Scalarizer))  # which compares no gradients
+    return False
 
 
 def usual_space(config: Config, *, ids: bool) -> dict[str, Dimension]:

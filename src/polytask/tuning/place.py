@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polytask.config import PROVIDED, Config, find
-from polytask.config.components import parameters
+from polytask.config.components import Builder, parameters
 from polytask.config.loading import PENALTIES, SECTIONS
 
 Table = dict[str, Any]
@@ -70,13 +70,19 @@ def own_value(config: Config, key: str) -> Any:
 
 def options_of(config: Config, section: str) -> Mapping[str, Any]:
     """The options that the builder of a section has, with their defaults; empty where the section is not used."""
+    builder = builder_of(config, section)
+    if builder is None:
+        return {}
+    return {name: one.default for name, one in parameters(builder, PROVIDED.get(PARTS[section], ())).items()}
+
+
+def builder_of(config: Config, section: str) -> Builder | None:
+    """The function behind a section; None where it is not used."""
     part = getattr(config, section)
     if part is None:
-        return {}
+        return None
     name = part.use if hasattr(part, "use") else SECTIONS[section][1]
-    package = PARTS[section]
-    builder = find(package, name, path=f"{section}.use", allow_code=config.allow_code)
-    return {name: one.default for name, one in parameters(builder, PROVIDED.get(package, ())).items()}
+    return find(PARTS[section], name, path=f"{section}.use", allow_code=config.allow_code)
 
 
 def _default(config: Config, steps: list[str]) -> Any:

@@ -43,7 +43,7 @@ class SweepDisplay:
         """
         self._left, self._word = dict(left), word
         self._total = sum(left.values()) + sum(map(len, kept.values()))
-        self._seconds = {name: [one.seconds for one in own if one.seconds > 0] for name, own in kept.items()}
+        self._seconds |= {name: [one.seconds for one in own if one.seconds > 0] for name, own in kept.items()}
         for one in (one for own in kept.values() for one in own):
             self._note(one)
         if self._console is not None and any(kept.values()):
