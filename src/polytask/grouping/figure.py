@@ -61,13 +61,13 @@ def draw(affinity: Affinity, groups: Groups, file: Path) -> None:
 
 
 def _numbers(axes: Axes, values: np.ndarray, limit: float) -> None:
-    places = max(0, 1 - math.floor(math.log10(limit)))
+    places = max(0, 2 - math.floor(math.log10(limit)))
     for (row, column), value in np.ndenumerate(values):
         if math.isnan(value):
             continue
         own = row == column
         dark = not own and abs(value) > 0.6 * limit
-        text = f"{value:.{places}f}".replace("-", "−")
+        text = f"{round(float(value), places) + 0.0:.{places}f}".replace("-", "−")  # no -0
         axes.text(
             column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else FAINT if own else INK
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from polytask.comparing.verdict import listed
 from polytask.grouping.affinity import Affinity
-from polytask.grouping.choice import Candidate, Choice, received, within_noise
+from polytask.grouping.choice import NEGLIGIBLE, Candidate, Choice, received, within_noise
 from polytask.grouping.objective import off_diagonal
 
 
@@ -85,8 +85,13 @@ def _why(affinity: Affinity, candidate: Candidate, best: Candidate) -> str:
 
 
 def _harmed(affinity: Affinity, candidate: Candidate) -> Iterator[str]:
-    named = list(zip(affinity.tasks, received(affinity, candidate.groups), strict=True))
-    harmed = [f"{task} ({affinity.unit.signed(gain.mean)})" for task, gain in named if gain.sign < 0]
+    own = np.nan_to_num(np.diag(affinity.mean))
+    gains = zip(affinity.tasks, received(affinity, candidate.groups), own, strict=True)
+    harmed = [
+        f"{task} ({affinity.unit.signed(gain.mean)})"
+        for task, gain, alone in gains
+        if gain.sign < 0 and gain.mean < -NEGLIGIBLE * alone
+    ]
     if harmed:
         yield f"Its group harms {listed(harmed)} by more than noise: alone would be better by this measure."
 
