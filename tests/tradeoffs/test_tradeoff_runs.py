@@ -188,7 +188,7 @@ def test_without_matplotlib_there_is_no_figure_and_a_note(
 
 
 def test_everything_is_refused_before_any_training(tmp_path: Path, table: pa.Table, new_config: Any) -> None:
-    config = new_config(("click", "spend", "visits"), train={**QUICK, "warm_start": "old", "compile": True})
+    config = new_config(("click", "spend", "visits"), train={**QUICK, "warm_start": "old", "compile": True, "probe": 5})
     options = parse_pareto({
         "method": ["lineer", {"use": "pamal", "windw": 2}, {"use": "phn", "every": 2}, {"use": "epo", "ideal": "a"}],
         "tasks": ["click", "spent"], "reference": {"click": 0.5}, "choose": "knie", "floor": {"like": 1.0},
@@ -197,8 +197,8 @@ def test_everything_is_refused_before_any_training(tmp_path: Path, table: pa.Tab
     with pytest.raises(UserError) as found:
         run_pareto(config, options, tmp_path / "front", data=table.drop_columns("visits"))
     assert [problem.where for problem in found.value.problems] == [
-        "pareto.tasks", "pareto.reference", "train.warm_start", "train.compile", "pareto.method 'lineer'",
-        "pareto.method 'pamal'.windw", "pareto.method 'phn'", "pareto.method 'epo'.ideal", "pareto.method 'epo'",
+        "pareto.tasks", "pareto.reference", "train.warm_start", "train.compile", "train.probe",
+        "pareto.method 'lineer'", "pareto.method 'pamal'.windw", "pareto.method 'phn'", "pareto.method 'epo'.ideal", "pareto.method 'epo'",
         "pareto.method 'epo'", "--floor like", "--choose", "tasks.visits: expression 'visits'",
     ]  # fmt: skip
     assert not (tmp_path / "front").exists()

@@ -119,6 +119,9 @@ def _setting_problems(config: Config, options: ParetoConfig) -> list[Problem]:
     if config.train.compile and conditioned:
         what = f"{', '.join(conditioned)} put new parameters into a network in every step, which cannot be compiled"
         problems.append(Problem("train.compile", what, "remove it, or choose linear"))
+    if config.train.probe and conditioned:
+        what = f"probes look at the gradients of one model, and {', '.join(conditioned)} have one for every preference"
+        problems.append(Problem("train.probe", what, "remove it, or choose linear"))
     try:
         choose_device(config.train.device)
     except UserError as error:

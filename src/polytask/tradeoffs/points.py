@@ -82,7 +82,7 @@ class Reached:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Reached:
         """What `to_json` gave, after a visit to a file."""
-        scores = tuple(_with_nan(one) for one in found["scores"])
+        scores = tuple(with_nan(one) for one in found["scores"])
         seeds, runs = tuple(found["seeds"]), tuple(found["runs"])
         return cls(found["method"], tuple(found["preference"]), seeds, runs, scores, found["planned"])
 
@@ -131,8 +131,8 @@ def reference_of(points: Sequence[Reached], measures: Sequence[Measure], part: s
     ]  # fmt: skip
 
 
-def _with_nan(value: Any) -> Any:
+def with_nan(value: Any) -> Any:
     """JSON has no NaN: null is one."""
     if isinstance(value, dict):
-        return {key: _with_nan(item) for key, item in value.items()}
+        return {key: with_nan(item) for key, item in value.items()}
     return math.nan if value is None else value

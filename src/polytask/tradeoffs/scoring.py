@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from polytask.evaluation.scores import Scores
 from polytask.files import write_json
 from polytask.tradeoffs.grid import Preference, rounded
 from polytask.tradeoffs.kept import load_front
 from polytask.tradeoffs.network import model_at
+from polytask.tradeoffs.points import with_nan
 from polytask.tradeoffs.training import part_scores
 from polytask.training.prepared import Prepared
 from polytask.training.single import choose_device
@@ -56,10 +55,4 @@ def _read(file: Path) -> dict[Preference, Mapping[str, Scores]]:
         found = json.loads(file.read_text(encoding="utf-8"))["points"]
     except (OSError, ValueError, KeyError):
         return {}
-    return {rounded(one["preference"]): _with_nan(one["scores"]) for one in found}
-
-
-def _with_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_nan(item) for key, item in value.items()}
-    return math.nan if value is None else value
+    return {rounded(one["preference"]): with_nan(one["scores"]) for one in found}

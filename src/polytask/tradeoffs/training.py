@@ -61,9 +61,10 @@ class FrontTraining(Training):
         for group in model.task_stacks:
             group.check_loss()
         model.to(device)
+        train = config.train.model_copy(update={"probe": 0})  # of one model, and there is none
         super().__init__(
             model, Balancing(equal(), len(model.tasks)), prepared.reader("train"), prepared.reader("validation"),
-            config.train, seed=seed, groups=prepared.preprocessor.groups,
+            train, seed=seed, groups=prepared.preprocessor.groups,
         )  # fmt: skip
         names = [task.name for task in model.tasks]
         self._tasks, self._names = method.tasks, names
