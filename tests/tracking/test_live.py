@@ -14,7 +14,6 @@ from rich.console import Console
 
 from polytask.cli.browser import show_page
 from polytask.config import Config
-from polytask.errors import MissingExtraError
 from polytask.training import live
 from polytask.training.live import LiveReport
 from polytask.training.run import train_run
@@ -113,12 +112,6 @@ def test_an_interrupted_run_leaves_a_page_that_rests(
     with pytest.raises(KilledError), report as watcher:
         train_run(new_config(("click",)), tmp_path / "run", data=table, watchers=[watcher, Bomb(5)])
     assert calls[-1][0] is None
-
-
-def test_charts_are_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"polytask\[report\]"):
-        LiveReport(tmp_path, silent(), show=lambda page: True)
 
 
 def test_pages_open_where_there_is_a_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,3 +242,16 @@ def test_points_wait_for_one_another(tmp_path: Path) -> None:
     attempt(Slow(), folder_in(tmp_path / "run"), [], run_of(500, 500), 500)
     assert sum(calls) == 2 and len(calls) <= 2
     assert json.loads((tmp_path / "run" / "tracking.json").read_text())["loggers"]["fake"]["records"] == 501
+
+
+def test_loggers_share_one_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "PAUSE", 0.0)
+    monkeypatch.setattr(sender, "SHARE", 1e6)
+    tools: dict[str, Any] = {f"tool {number}": Tool(points=1_000) for number in range(4)}
+    session = Tracking(tools, folder_in(tmp_path / "run"), version="1", tell=lambda problem: pytest.fail(str(problem)))
+    session.begin(tmp_path / "run", tasks=["click"], steps=500, records=[])
+    for record in run_of(500, 5):
+        session.see(record)
+    session.close()
+    assert {known.records for known in read_known(tmp_path / "run").values()} == {600}
+    assert all(tool.runs == tools["tool 0"].runs for tool in tools.values())

@@ -16,7 +16,8 @@ from polytask.tracking.base import Logger, Point, TrackedRun, flat, needed
 
 ENOUGH = 100 * 2**20
 """Bytes of a bundle that are uploaded; of a larger one only its path is noted."""
-_METRICS, _PARAMETERS, _LENGTH = 1_000, 100, 6_000  # what one request may hold, and a parameter
+_METRICS, _PARAMETERS = 1_000, 100  # what one request may hold
+_NAME, _LENGTH = 250, 6_000  # letters of a name, and of the value of a parameter
 _SMALL = ("config.toml", "environment.json", "scores.json")
 
 
@@ -68,13 +69,15 @@ class _MLflow:
             self.id = run.id
             self._client.update_run(self.id, status="RUNNING")
             return
-        tags = {**{f"polytask.{name}": value for name, value in run.tags.items()}, "polytask.folder": str(run.folder)}
+        tags = {
+            **{f"polytask.{name}": value for name, value in run.tags.items()},
+            "polytask.folder": str(run.folder.absolute()),
+        }
         if run.parent is not None:
             tags["mlflow.parentRunId"] = run.parent
         self.id = self._client.create_run(self._experiment(), tags=tags, run_name=run.name).info.run_id
-        parameters = [
-            self._entities.Param(_allowed(key), str(value)[:_LENGTH]) for key, value in flat(run.config).items()
-        ]
+        values = {_allowed(key): str(value)[:_LENGTH] for key, value in flat(run.config).items()}
+        parameters = [self._entities.Param(key, value) for key, value in values.items()]
         for batch in _batches(parameters, _PARAMETERS):
             self._client.log_batch(self.id, params=batch)
 
@@ -98,7 +101,7 @@ class _MLflow:
                 self._client.log_artifact(self.id, str(file))
         bundle = self._run.folder / "bundle"
         if bundle.exists():
-            self._client.set_tag(self.id, "polytask.bundle", str(bundle))
+            self._client.set_tag(self.id, "polytask.bundle", str(bundle.absolute()))
             if sum(file.stat().st_size for file in bundle.rglob("*")) <= ENOUGH:
                 self._client.log_artifacts(self.id, str(bundle), "bundle")
         self._client.set_terminated(self.id)
@@ -119,7 +122,7 @@ class _MLflow:
 
 def _allowed(name: str) -> str:
     """A name that MLflow takes."""
-    return re.sub(r"[^\w\-. :/]", "_", name)
+    return re.sub(r"[^\w\-. :/]", "_", name)[:_NAME]
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from polytask.errors import Problem, UserError
@@ -113,6 +114,7 @@ class _Tracked:
     def __init__(self, run: TrackedRun, known: dict[str, Known], tell: Callable[[Problem], None]) -> None:
         self._run, self._known, self._tell = run, known, tell
         self._feeds: dict[str, _Feed] = {}
+        self._lock = Lock()  # every logger has a thread, and all of them one file
 
     def add(
         self,
@@ -129,8 +131,9 @@ class _Tracked:
         have = self._known[name].records if run.id is not None else 0
 
         def sent(records: int) -> None:
-            self._known[name] = Known(logger.id, records)
-            write_known(self._run.folder, dict(self._known))
+            with self._lock:
+                self._known[name] = Known(logger.id, records)
+                write_known(self._run.folder, self._known)
 
         sent(have)
         every = max(SHORTEST, -(-steps // logger.points))

@@ -34,12 +34,13 @@ class _Wandb:
         settings = package.Settings(
             silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True, save_code=False
         )
+        about = {**run.tags, "folder": str(run.folder.absolute())}
         mode = os.environ.get("WANDB_MODE", "offline")
         self._run: Any = package.init(
             dir=str(run.root), mode=mode, project=os.environ.get("WANDB_PROJECT", "polytask"),
             id=self.id, resume=None if mode == "offline" else "allow", name=run.name, group=run.root.name,
             job_type=run.kind, tags=[f"{name}:{value}" for name, value in run.tags.items()],
-            config={**run.config, "polytask": dict(run.tags)}, settings=settings, reinit="create_new",
+            config={**run.config, "polytask": about}, settings=settings, reinit="create_new",
         )  # fmt: skip
 
     def log(self, points: Sequence[Point]) -> None:

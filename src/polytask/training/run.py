@@ -124,7 +124,7 @@ def train_run(
         with run_folder(out, config, tables):
             terminal = TerminalWatcher(console)
             with tracked(builders, out, tell=terminal.tell if console is not None else None) as tracking:
-                runs, baselines = _train_all(config, prepared, out, findings, Watchers([terminal, *watchers, tracking]))
+                runs, baselines = _train_all(config, prepared, out, findings, Watchers([terminal, tracking, *watchers]))
                 _keep_mean(config, out, runs)
         rows = prepared.part_rows
     else:

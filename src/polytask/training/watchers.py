@@ -101,7 +101,8 @@ class _TrackingWatcher:
         if self._idle:
             return
         names, file = [task.name for task in training.model.tasks], folder / RECORDS
-        kept = [record for record in read_records(file) if not training.owes(record)] if file.exists() else []
+        records = read_records(file) if file.exists() else ()
+        kept = (record for record in records if not training.owes(record))
         self._session.begin(folder, tasks=names, steps=training.steps, records=kept)
 
     def see(self, record: Record) -> None:
