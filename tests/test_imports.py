@@ -80,6 +80,11 @@ def test_loggers_know_only_records() -> None:
     assert broken("tracking", (*others, "torch", "tensorboard", "mlflow", "wandb")) == []
 
 
+def test_reports_read_files_only() -> None:
+    kept = ("reporting", "errors", "files")
+    assert broken("reporting", (*(f"polytask.{room}" for room in rooms() if room not in kept), "torch")) == []
+
+
 def test_replicas_are_a_leaf() -> None:
     assert broken("replicas", tuple(f"polytask.{room}" for room in rooms() if room != "replicas")) == []
 
@@ -176,6 +181,7 @@ def run(code: str) -> str:
         "polytask.data.checks",
         "polytask.data.inference",
         "polytask.linear",
+        "polytask.reporting",
         "polytask.specs",
     ],
 )

@@ -42,10 +42,9 @@ def report(
 
       polytask report cmp tuned/sweep.json -o all.html
     """
-    from polytask.reporting import write_report
+    from polytask.reporting import default_file, write_report
 
-    first = paths[0]
-    file = write_report(paths, out or (first if first.is_dir() else first.parent) / NAME)
+    file = write_report(paths, out or default_file(paths[0]))
     _say(file, console())
     if show and not show_page(file):
         console().print("no browser here; open the file yourself")

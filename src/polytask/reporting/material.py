@@ -15,7 +15,7 @@ from polytask.reporting.runs import Run, is_run, read_run
 COMPARISON, FRONT, PARETO, SWEEP, AFFINITY = (
     "comparison.json", "front.json", "pareto.json", "sweep.json", "affinity.json",
 )  # fmt: skip
-KEYS = {"methods": COMPARISON, "columns": FRONT, "trials": SWEEP, "affinity": AFFINITY}
+KEYS = {"leader": COMPARISON, "columns": FRONT, "trials": SWEEP, "affinity": AFFINITY}
 """By which key a file of another name is known."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from polytask.errors import Problem, UserError
 from polytask.files import make_folder, whole_file
 from polytask.reporting.blocks import Block, Section
 from polytask.reporting.files import Gaps
@@ -26,6 +27,7 @@ from polytask.reporting.sections.scores import scores
 from polytask.reporting.sections.sweep import sweep
 from polytask.reporting.sections.weights import weights
 
+NAME = "report.html"
 # what reading a file of another shape than expected ends in; a section that meets it is left out, and said so
 DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
@@ -48,14 +50,47 @@ def write_report(paths: Sequence[Path | str], out: Path | str, *, refresh: float
     """
     gaps, out = Gaps(), Path(out)
     material = gather([Path(path) for path in paths], gaps)
-    page = _page(material, gaps)
+    page = compose(material, gaps)
     make_folder(out.parent)
     with whole_file(out) as part:
         part.write_text(render(page, refresh=refresh), encoding="utf-8", errors="replace")
     return out
 
 
-def _page(material: Material, gaps: Gaps) -> Page:
+def report(paths: Path | str | Sequence[Path | str], out: Path | str | None = None) -> Path:
+    """Writes a page about runs, as ``polytask report`` does.
+
+    Args:
+        paths: Run folders, folders or JSON files of comparisons, fronts, sweeps and task affinities; one or several.
+        out: The HTML file; ``report.html`` in the first folder if left out.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: A path does not exist or holds nothing to report, or the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> line = '{"kind": "step", "step": 1, "losses": [0.7, 1.1], "weights": [1, 1]}'
+        >>> _ = (folder / "records.jsonl").write_text(line)
+        >>> report(folder).name
+        'report.html'
+    """
+    given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    if not given:
+        raise UserError(Problem("report", "no path is given", "name a run folder"))
+    return write_report(given, default_file(given[0]) if out is None else out)
+
+
+def default_file(path: Path) -> Path:
+    """Where a report goes if nothing is said: into the folder, or beside the file."""
+    return (path if path.is_dir() else path.parent) / NAME
+
+
+def compose(material: Material, gaps: Gaps) -> Page:
+    """All sections, and what is missing."""
     runs = material.runs
     own: list[Callable[[Gaps], Section]] = [
         partial(comparison, material.comparisons), partial(front, material.fronts), partial(sweep, material.sweeps),

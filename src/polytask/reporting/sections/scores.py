@@ -118,17 +118,17 @@ def _gains(found: Mapping[str, Sequence[Line]]) -> Chart:
             "encoding": channel | {"x": charts.axis("mean", title, scale=ROOM), "color": colour},
         },
     ]
-    named = [(f"{name}: {line.task}" if several else line.task, line) for name, own in found.items() for line in own]
-    good = [name for name, line in named if line.relative > 0]
-    bad = [name for name, line in named if line.relative < 0]
-    parts = [f"{listed(names)} {what}" for names, what in ((good, "above 0"), (bad, "below 0")) if names]
-    caption = f"A dot per seed, a bar at the mean: {'; '.join(parts) or 'no difference'}."
-    return Chart(
-        "Gain over one network per task",
-        {"layer": layers, "height": 34 * len(set(data["task"])) * len(found)},
-        data,
-        caption,
-    )
+    parts = [_signs(own, f"{name}: " if several else "") for name, own in found.items()]
+    caption = f"A dot per seed, a bar at the mean. {' '.join(parts)}"
+    spec = {"layer": layers, "height": 34 * len(set(data["task"])) * len(found)}
+    return Chart("Gain over one network per task", spec, data, caption)
+
+
+def _signs(own: Sequence[Line], prefix: str) -> str:
+    above = [line.task for line in own if line.relative > 0]
+    below = [line.task for line in own if line.relative < 0]
+    parts = [f"{listed(names)} {where} 0" for names, where in ((above, "above"), (below, "below")) if names]
+    return f"{prefix}{'; '.join(parts) or 'no difference'}."
 
 
 def _table(runs: Sequence[Run], found: Mapping[str, Sequence[Line]]) -> Table:

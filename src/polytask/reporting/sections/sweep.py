@@ -103,26 +103,24 @@ def _parallel(prefix: str, goal: Mapping[str, Any], trials: Trials, names: Seque
     """A line per trial through its settings, each from its least to its greatest value."""
     rows = []
     short = _short(names)
-    for name in names:
+    for at, name in enumerate(names):
         given = [(one, (one.get("params") or {}).get(name)) for one in trials]
         places = _places([value for _, value in given])
         for (one, value), height in zip(given, places, strict=True):
             if height is not None:
-                rows.append((one["number"], known(one["values"][0]), short[name], height, _shown(value)))
-    data = charts.columns_of(("trial", "objective", "setting", "height", "value"), rows)
+                rows.append((one["number"], known(one["values"][0]), short[name], at, height, _shown(value)))
+    data = charts.columns_of(("trial", "objective", "setting", "place", "height", "value"), rows)
     spec: Spec = {
         "mark": {"type": "line", "point": {"size": 30}, "opacity": 0.75},
-        "height": 240,
+        "height": 34 * len(names),
         "encoding": {
-            "x": charts.names("setting", None, axis={"labelAngle": -20, "grid": True, "labelLimit": 150}),
-            "y": charts.axis("height", None, scale={"zero": True}, axis=None),
+            "x": charts.axis(
+                "height", "least to greatest", scale={"padding": 10, "nice": False}, axis={"labels": False}
+            ),
+            "y": charts.names("setting", None, axis={"grid": True, "labelLimit": 180}),
+            "order": {"field": "place"},
             "detail": {"field": "trial"},
-            "color": {
-                "field": "objective",
-                "type": "quantitative",
-                "title": str(goal["name"]),
-                "legend": {"type": "gradient", "orient": "right", "gradientLength": 120},
-            },
+            "color": {"field": "objective", "type": "quantitative", "title": str(goal["name"])},
             "tooltip": charts.tooltip("trial", "setting", "value", "objective"),
         },
     }
