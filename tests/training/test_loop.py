@@ -41,7 +41,7 @@ def scripted(run: Training, monkeypatch: pytest.MonkeyPatch, scores: list[float]
     from polytask.training import loop
 
     values = iter(scores)
-    monkeypatch.setattr(loop, "selection_score", lambda found: next(values))
+    monkeypatch.setattr(loop, "selection_score", lambda found, weights: next(values))
 
 
 def test_it_evaluates_after_every_epoch(new_run: Callable[..., Training]) -> None:
