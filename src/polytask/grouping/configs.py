@@ -40,7 +40,9 @@ def without_others(config: Config, tasks: Sequence[str], preprocessor: Preproces
     read = dict.fromkeys(name for label in preprocessor.labels for name in _columns(label))
     others = [name for name in read if name not in own | features | set(config.data.drop)]
     data = config.data.model_copy(update={"drop": (*config.data.drop, *others)})
-    return group_config(config, tasks).model_copy(update={"data": data})
+    one = group_config(config, tasks)
+    train = one.train.model_copy(update={"probe_affinity": False})  # which is measured
+    return one.model_copy(update={"data": data, "train": train})
 
 
 def _columns(label: LabelEncoder) -> tuple[str, ...]:

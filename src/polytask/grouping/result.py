@@ -68,12 +68,15 @@ class Grouping:
         for candidate in self.choice.candidates:
             groups = " ".join(in_words(self.affinity, candidate, number) for number in range(len(candidate.groups)))
             behind, best = candidate.behind, candidate is self.choice.best
-            shown = "" if best or behind.count < 2 else f"{unit.number(behind.low)} to {unit.signed(behind.high)}"
+            ends = "" if behind.count < 2 else f" [{unit.number(behind.low)}, {unit.number(behind.high)}]"
+            shown = "" if best else f"{unit.number(behind.mean)}{ends} {unit.name}"
             rows.append((groups, str(len(candidate.groups)), unit.signed(candidate.score), shown))
         caption = (
             "Score: mean over tasks of the mean affinity of the other members of its group towards it, 0 for a task "
-            f"alone. Behind the best: 95 % interval over {self.affinity.of}."
+            "alone."
         )
+        if len(self.affinity.samples) > 1:
+            caption += f" Behind the best: with its 95 % interval over {self.affinity.of}."
         bold = self.choice.candidates.index(self.choice.suggested)
         return Grid("Groupings", ("grouping", "groups", "score", "behind the best"), tuple(rows), caption, bold)
 

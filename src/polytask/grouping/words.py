@@ -27,6 +27,8 @@ def _sentences(affinity: Affinity, choice: Choice) -> Iterator[str]:
 
 def _suggestion(affinity: Affinity, choice: Choice) -> str:
     suggested, saves = choice.suggested, _saves(affinity, choice.suggested)
+    if all(len(group.tasks) == 1 for group in suggested.groups):
+        return "Train one network per task: no grouping saves a task anything on average."
     if len(suggested.groups) > 1:
         return f"Train {len(suggested.groups)} models, {spelled(affinity, suggested)}: {saves}."
     more = "more" if suggested is choice.best else "more that counts"
