@@ -53,6 +53,11 @@ class Chart:
         return as_csv(list(self.data), zip(*self.data.values(), strict=True))
 
     @property
+    def controls(self) -> bool:
+        """Whether there is something to set, which a picture has not."""
+        return any("bind" in param for param in self.spec.get("params", ()))
+
+    @property
     def payload(self) -> dict[str, Any]:
         """What the page's script reads."""
         numbers = {name: _is_number(values) for name, values in self.data.items()}

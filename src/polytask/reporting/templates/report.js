@@ -34,7 +34,7 @@
     figure.result?.finalize();
     figure.result = await vegaEmbed(figure.plot, whole, { renderer: "svg", config: look, actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: figure.element.querySelector(".csv").download.replace(/\.csv$/, "") });
     figure.plot.style.minHeight = "";
-    for (const label of figure.plot.querySelectorAll(".vega-bindings label")) label.querySelector("input, select")?.setAttribute("aria-label", label.textContent.trim());
+    for (const label of figure.plot.querySelectorAll(".vega-bindings label")) label.querySelector("input, select")?.setAttribute("aria-label", label.querySelector(".vega-bind-name").textContent.trim());
   }
 
   async function drawAll() {
