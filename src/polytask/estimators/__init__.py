@@ -10,7 +10,15 @@ if find_spec("sklearn") is None:
 from polytask.estimators.base import MultiTaskModel
 from polytask.estimators.classifier import MultiTaskClassifier
 from polytask.estimators.inputs import InputError
+from polytask.estimators.masking import Background
 from polytask.estimators.mixed import MultiTaskEstimator
 from polytask.estimators.regressor import MultiTaskRegressor
 
-__all__ = ["MultiTaskClassifier", "MultiTaskRegressor", "MultiTaskEstimator", "MultiTaskModel", "InputError"]
+__all__ = [
+    "MultiTaskClassifier",
+    "MultiTaskRegressor",
+    "MultiTaskEstimator",
+    "MultiTaskModel",
+    "Background",
+    "InputError",
+]

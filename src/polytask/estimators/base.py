@@ -20,11 +20,14 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from polytask.data.reader import to_batch
+from polytask.data.sources import open_source
 from polytask.errors import Problem, suggest
 from polytask.estimators.inputs import InputError, array_table, frame_like, frame_table, input_errors, is_frame
 from polytask.estimators.settings import configuration, validation_share
 from polytask.estimators.targets import Target, class_labels, own_values, read_targets, read_weights
 from polytask.estimators.training import Trained, divided, train_in_memory
+from polytask.types import Features
 
 CLASS_KINDS = ("binary", "multiclass", "ordinal")
 TaskTable = Mapping[str, Any]
@@ -41,7 +44,7 @@ class MultiTaskModel(BaseEstimator, ABC):  # type: ignore[misc]
         widths: Layer widths of every expert; None: the architecture's default.
         tower_widths: Layer widths of every task's own tower; None: one layer of 32.
         balancer: How the tasks are joined (``polytask list balancers``).
-        epochs: Passes over the training rows; ``"auto"``: about 1,000 steps, but between 10 and 200 passes.
+        epochs: Passes over the training rows; ``"auto"``: about 1,000 steps, but between 10 and 40 passes.
         batch_size: Rows a step; ``"auto"``: a 32nd of the rows, between 32 and 1,024.
         learning_rate: Peak learning rate.
         weight_decay: Decoupled weight decay of matrices.
@@ -102,7 +105,7 @@ class MultiTaskModel(BaseEstimator, ABC):  # type: ignore[misc]
 
         Args:
             X: A DataFrame, whose columns become what their types and values suggest (numbers, categories, dates, lists
-                of ids), or an array; columns of a numeric array are numbers. NaN and None are missing values.
+                of ids), or an array. A numeric array holds numbers, which are scaled. NaN and None are missing values.
             y: A DataFrame with one column per task, or an array ``[rows]`` or ``[rows, tasks]``. NaN and None are
                 labels that were not observed: the task does not learn from that row.
             sample_weight: One weight a row, for all tasks; rows of weight 0 are left out.
@@ -180,6 +183,14 @@ class MultiTaskModel(BaseEstimator, ABC):  # type: ignore[misc]
             return self._outputs(self._named(X))[name]
 
         return values
+
+    def model_inputs(self, X: Any) -> Features:
+        """Rows as the tensors that ``bundle_.model``, a `torch.nn.Module`, and its ``encoder`` read."""
+        source, bundle = open_source(self._read(X)), self.bundle_
+        table = pa.Table.from_batches(list(source.scan(bundle.preprocessor.feature_columns())))
+        (rows,) = table.unify_dictionaries().combine_chunks().to_batches()
+        features = to_batch(bundle.preprocessor.encode(rows), bundle.preprocessor).features
+        return features.to(next(bundle.model.parameters()).device)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The mean over tasks: accuracy where there are classes, else R^2; rows that are not observed are left out."""
@@ -272,7 +283,7 @@ class MultiTaskModel(BaseEstimator, ABC):  # type: ignore[misc]
         draw = check_random_state(self.random_state)
         seed = int(draw.randint(2**31 - 1))
         train, validation = divided(len(rows), validation_share(self, len(rows)), codes, draw)
-        numbers = {name: {"kind": "numeric"} for name in self._columns} if self._numeric else {}
+        numbers = self._columns if self._numeric else ()
         config = configuration(self, numbers, tables, len(train), seed)
         with input_errors():
             found = train_in_memory(config, rows, train, validation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from polytask.config import Config, parse_config
@@ -25,12 +25,13 @@ PART = 500
 RUN_OPTIONS = ("seeds", "baselines", "probe", "segment", "log")
 
 
-def configuration(model: MultiTaskModel, features: Tree, tasks: Tree, rows: int, seed: int) -> Config:
+def configuration(model: MultiTaskModel, numbers: Sequence[str], tasks: Tree, rows: int, seed: int) -> Config:
     """The configuration that an estimator's parameters mean.
 
     Args:
         model: The estimator.
-        features: The ``[features]`` table as the types of ``X`` suggest it.
+        numbers: Columns of a numeric array: they are scaled and no more, and rows are not normalised, which would
+            lose what few numbers say together.
         tasks: The ``[tasks]`` table.
         rows: Training rows.
         seed: The seed.
@@ -40,11 +41,12 @@ def configuration(model: MultiTaskModel, features: Tree, tasks: Tree, rows: int,
     """
     size = _batch_size(rows) if model.batch_size == "auto" else model.batch_size
     each = math.ceil(rows / size) if isinstance(size, int) and size > 0 else 1
-    epochs = min(max(math.ceil(STEPS / each), 10), 200) if model.epochs == "auto" else model.epochs
+    epochs = min(max(math.ceil(STEPS / each), 10), 40) if model.epochs == "auto" else model.epochs
     evaluations = math.ceil(epochs / EVALUATIONS) * each if isinstance(epochs, int) else each
     table: dict[str, Any] = {
         "data": {"source": "memory"},
-        "features": features,
+        "features": {"defaults": {"encoding": "robust"}, **{name: {"kind": "numeric"} for name in numbers}},
+        "encoder": {"norm": "none"},
         "tasks": tasks,
         "sharing": _given(use=model.sharing, experts=model.experts, widths=model.widths),
         "towers": _given(widths=model.tower_widths),
@@ -55,6 +57,10 @@ def configuration(model: MultiTaskModel, features: Tree, tasks: Tree, rows: int,
             "evaluate_every": max(evaluations, 1),
         },
     }  # fmt: skip
+    if not numbers:
+        table["features"], table["encoder"] = {}, {}
+    elif "use" in (model.config or {}).get("encoder", {}):
+        table["encoder"] = {}
     own: dict[str, Tree] = {"features": model.features or {}, "sharing": model.sharing_options or {}}
     own["balancer"] = model.balancer_options or {}
     with input_errors():
