@@ -10,7 +10,7 @@ import pytest
 from polytask.config import FusionConfig
 from polytask.deciding import TradeOff
 from polytask.deciding.fusing import fit_fusion, learn_scale, reached_on
-from polytask.deciding.ranking import Groups, ndcg_target
+from polytask.deciding.ranking import Groups, Target, ndcg_target
 from polytask.deciding.ranking import measure as measure_ranking
 from polytask.deciding.rows import Labelled
 from polytask.deciding.search import search
@@ -38,6 +38,21 @@ def made(rows: int = 3_000, seed: int = 0) -> Labelled:
     )  # fmt: skip
 
 
+def reached(found: TradeOff) -> dict[str, float]:
+    return {name: value for name, value in found.fusion.reached.items() if value is not None}
+
+
+def of_value(groups: Groups, rows: Labelled) -> Target:
+    assert rows.value is not None
+    value, observed = rows.value
+    return ndcg_target(groups, value, observed, 10)
+
+
+def grouped(rows: Labelled) -> Groups:
+    assert rows.groups is not None
+    return Groups.of(rows.groups)
+
+
 def fitted(rows: Labelled, **options: Any) -> TradeOff:
     config = FusionConfig(value="value", group="user", **{"samples": 200, **options})
     names = options.get("tasks", NAMES)
@@ -51,11 +66,11 @@ def test_weights_are_found_that_made_the_value() -> None:
     assert sum(fusion.weights.values()) == pytest.approx(1.0)
     assert fusion.weights["click"] / fusion.weights["like"] == pytest.approx(0.7 / 0.3, rel=0.4)
     assert fusion.weights["spend"] < 0.05
-    truth = Groups.of(rows.groups)  # type: ignore[arg-type]
+    truth = grouped(rows)
     best = rows.predictions["click"] ** 0.7 * rows.predictions["like"] ** 0.3
-    target = ndcg_target(truth, *rows.value, 10)  # type: ignore[misc]
+    target = of_value(truth, rows)
     known = measure_ranking(truth, target, *truth.ranked(best[truth.order].astype(np.float64)))
-    assert fusion.reached["objective"] >= known - 0.002  # type: ignore[operator]
+    assert fusion.reached["objective"] >= known - 0.002
     assert fusion.reached["objective"] > max(point.objective for point in found.alone.values())
 
 
@@ -63,8 +78,8 @@ def test_weights_are_found_that_made_the_value() -> None:
 def test_the_search_is_as_good_as_a_fine_grid(form: str) -> None:
     rows = made(1_500)
     found = fitted(rows, form=form, tasks=("click", "like"), samples=100)
-    groups = Groups.of(rows.groups)  # type: ignore[arg-type]
-    target = ndcg_target(groups, *rows.value, 10)  # type: ignore[misc]
+    groups = grouped(rows)
+    target = of_value(groups, rows)
     click, like = (rows.predictions[name].astype(np.float64)[groups.order] for name in ("click", "like"))
     grid = [
         measure_ranking(
@@ -72,7 +87,7 @@ def test_the_search_is_as_good_as_a_fine_grid(form: str) -> None:
         )
         for a, b in ((np.sin(angle), np.cos(angle) * 10) for angle in np.linspace(0, np.pi / 2, 300))
     ]
-    assert found.fusion.reached["objective"] >= max(grid) - 5e-4  # type: ignore[operator]
+    assert reached(found)["objective"] >= max(grid) - 5e-4
 
 
 def test_the_score_is_what_was_measured() -> None:
@@ -88,14 +103,14 @@ def test_the_score_is_what_was_measured() -> None:
 def test_floors_are_met_where_they_can_be() -> None:
     rows = made()
     free = fitted(rows)
-    like = free.fusion.reached["like"]
+    like = reached(free)["like"]
     assert like is not None
     floor = (like + max(point.quality["like"] for point in free.points)) / 2
     held = fitted(rows, floors={"like": floor})
-    assert held.fusion.met and held.fusion.reached["like"] >= floor  # type: ignore[operator]
-    assert held.fusion.reached["objective"] <= free.fusion.reached["objective"]  # type: ignore[operator]
+    assert held.fusion.met and reached(held)["like"] >= floor
+    assert reached(held)["objective"] <= reached(free)["objective"]
     others = [point.objective for point in held.points if point.met]
-    assert held.fusion.reached["objective"] == max(others)
+    assert reached(held)["objective"] == max(others)
     beyond = fitted(rows, floors={"like": 0.999})
     assert not beyond.fusion.met and beyond.points[beyond.chosen].quality["like"] == max(
         point.quality["like"] for point in beyond.points
@@ -109,12 +124,13 @@ def test_the_seed_decides() -> None:
 
 def test_gauc_wants_yes_and_no() -> None:
     rows = made()
-    value, observed = rows.value  # type: ignore[misc]
+    assert rows.value is not None
+    value, observed = rows.value
     with pytest.raises(UserError, match=r'is neither 0 nor 1 in 3,000 of 3,000 rows.*"value > 30"'):
         fitted(rows, objective="gauc")
     binary = Labelled(rows.predictions, rows.labels, rows.observed, {}, ((value > 0.3) * 1.0, observed), rows.groups)
     found = fitted(binary, objective="gauc", samples=60).fusion
-    assert 0.6 < found.reached["objective"] <= 1.0  # type: ignore[operator]
+    assert 0.6 < found.reached["objective"] <= 1.0
 
 
 def test_values_that_rank_nothing_are_refused() -> None:
@@ -162,6 +178,12 @@ def test_the_data_of_a_trade_off(tmp_path: Path) -> None:
         assert one["efficient"] is not beaten
         assert one["met"] is (one["quality"]["like"] >= 0.55)
     assert set(found.alone) == set(NAMES)
+    again = TradeOff.load(tmp_path / "fusion.json")
+    assert again.to_json() == found.to_json() and again.points == found.points
+    for wrong in ("[]", "{", '{"parts": {}}'):
+        (tmp_path / "fusion.json").write_text(wrong)
+        with pytest.raises(UserError, match="cannot be read as a trade-off"):
+            TradeOff.load(tmp_path / "fusion.json")
 
 
 def test_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

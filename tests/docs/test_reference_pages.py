@@ -55,7 +55,7 @@ def test_every_key_of_the_configuration_is_documented() -> None:
     models = [getattr(config, name) for name in config.__all__ if isinstance(getattr(config, name), type)]
     tables = [model for model in models if issubclass(model, BaseModel)]
     keys = {key for model in tables for key in model.model_fields} - {"options"}
-    assert len(tables) == 10
+    assert len(tables) == 11
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 
 

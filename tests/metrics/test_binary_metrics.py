@@ -14,7 +14,19 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from polytask.metrics import (
-    AUC, ECE, F1, GAUC, PCOC, PRAUC, ExactAUC, LogLoss, Metric, NormalizedEntropy, Precision, Recall, auc,
+    AUC,
+    ECE,
+    F1,
+    GAUC,
+    PCOC,
+    PRAUC,
+    ExactAUC,
+    LogLoss,
+    Metric,
+    NormalizedEntropy,
+    Precision,
+    Recall,
+    auc,
 )  # fmt: skip
 
 

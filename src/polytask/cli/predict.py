@@ -23,7 +23,8 @@ def predict(
 ) -> None:
     """Predict all objectives for raw rows, streaming, and pass key columns through.
 
-    The file has one column per task, named after it; TASK_CLASS columns for tasks with many classes.
+    The file has one column per task, named after it; TASK_CLASS columns for tasks with many classes; then, where the
+    bundle has them, TASK_label columns with 0 and 1 from thresholds, and a column score to rank by.
 
     Examples:
       polytask predict runs/census/bundle today.parquet -o scores.parquet

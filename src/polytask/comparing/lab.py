@@ -18,7 +18,7 @@ from polytask.comparing.memory import PeakMemory
 from polytask.comparing.outcome import Failure, Outcome
 from polytask.comparing.plan import Run
 from polytask.comparing.trees import Trees
-from polytask.config import Config
+from polytask.config import Config, undecided
 from polytask.errors import Problem
 from polytask.evaluation.scores import Scores
 from polytask.model import Model
@@ -79,7 +79,8 @@ class Lab:
         elif run.group is not None:
             config, prepared = group_config(config, run.group.tasks), prepared.only(*run.group.tasks)
         train = config.train.model_copy(update={"seeds": 1, "seed": run.seed, "baselines": False})
-        config, watcher = config.model_copy(update={"train": train}), _Listener(tell)
+        # predictions as models give them: trees are not calibrated either
+        config, watcher = undecided(config.model_copy(update={"train": train})), _Listener(tell)
         with PeakMemory() as memory:
             scores = self.train(run, config, prepared, folder, watcher)
         facts = json.loads((folder / "scores.json").read_text(encoding="utf-8"))

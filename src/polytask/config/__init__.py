@@ -2,7 +2,7 @@
 
 from polytask.config.components import Option, asked_for, check_options, describe_options, find, placed, resolve
 from polytask.config.data import DataConfig, FeatureOptions, SplitConfig, SplitValues
-from polytask.config.deciding import FusionConfig, threshold_rule
+from polytask.config.deciding import FusionConfig, threshold_rule, undecided
 from polytask.config.loading import (
     PROVIDED,
     apply_overrides,
@@ -37,6 +37,7 @@ __all__ = [
     "TrainConfig",
     "FusionConfig",
     "threshold_rule",
+    "undecided",
     "placed",
     "resolve",
     "find",

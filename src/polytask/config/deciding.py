@@ -69,7 +69,7 @@ class FusionConfig(Table):
     """One ranking score from all predictions, fitted on the validation rows.
 
     Attributes:
-        value: What good rows have much of: a task, or an expression over columns (``"watch_time"``, ``"price * bought"``).
+        value: What good rows have much of: a task, or an expression over columns (``"watch_time"``).
         group: The column within whose values rows are ranked: user, query, session.
         objective: ``ndcg`` of the value, or ``gauc`` of a value that is 0 or 1.
         form: ``product`` is ``prod p^w``, ``sum`` is ``sum w p``.
@@ -97,12 +97,17 @@ def decision_problems(config: Config) -> list[Problem]:
     return problems
 
 
+def undecided(config: Config) -> Config:
+    """The configuration of the same model without calibration, thresholds and fusion."""
+    nothing = {"calibrate": "none", "threshold": None}
+    tasks = {name: task.model_copy(update=nothing) for name, task in config.tasks.items()}
+    return config.model_copy(update={"tasks": tasks, "fusion": None})
+
+
 def _task_problems(config: Config, name: str) -> list[Problem]:
     task, problems = config.tasks[name], []
     if task.calibrate != "none" and task.calibrate not in CALIBRATIONS.get(task.kind, ()):
-        problems.append(
-            Problem(dotted(["tasks", name, "calibrate"]), *not_calibrated(name, task.kind, task.calibrate))
-        )
+        problems.append(Problem(dotted(["tasks", name, "calibrate"]), *not_calibrated(name, task.kind, task.calibrate)))
     if task.threshold is None:
         return problems
     if task.kind != "binary":
@@ -137,8 +142,11 @@ def _fusion_problems(config: Config, fusion: FusionConfig) -> list[Problem]:
     ]
     asked += [("value", fusion.value)]
     problems += [
-        Problem(f"fusion.{where}", f"'{name}' has one prediction per class, and ranking needs one number a row",
-                "leave it out, or add a binary task for the class that matters")  # fmt: skip
+        Problem(
+            f"fusion.{where}",
+            f"'{name}' has one prediction per class, and ranking needs one number a row",
+            "leave it out, or add a binary task for the class that matters",
+        )
         for where, name in asked
         if name in config.tasks and config.tasks[name].kind in ("multiclass", "ordinal")
     ]

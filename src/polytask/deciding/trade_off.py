@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 
 from polytask.deciding.figure import plot
 from polytask.decisions import Fusion
+from polytask.errors import Problem, UserError
 from polytask.files import write_json
 from polytask.fronts.dominance import non_dominated
 
@@ -89,6 +92,27 @@ class TradeOff:
         """Writes the data as JSON."""
         write_json(Path(file), self.to_json())
 
+    @classmethod
+    def load(cls, file: Path | str) -> TradeOff:
+        """Reads what `save` wrote, such as ``fusion.json`` of a run; scales are in the bundle only.
+
+        Raises:
+            UserError: The file is missing, or none of these.
+        """
+        try:
+            found = json.loads(Path(file).read_text(encoding="utf-8"))
+            other = dict(found["parts"])
+            names = ("objective", "value", "group", "at", "floors")
+            fusion = Fusion(
+                found["form"], found["weights"], reached=other.pop("validation"), met=found["met"],
+                **{name: found[name] for name in names},
+            )  # fmt: skip
+            points = tuple(_point(one) for one in found["points"])
+            return cls(fusion, found["metrics"], points, found["chosen"], found["rows"], found["groups"], other)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            what = f"cannot be read as a trade-off ({type(error).__name__}: {error})"
+            raise UserError(Problem(str(file), what, "name fusion.json of a run folder")) from error
+
     def plot(self, file: Path | str) -> None:
         """Draws every compared task's ranking quality against the objective.
 
@@ -97,3 +121,10 @@ class TradeOff:
             MissingExtraError: Without the extra ``plot``.
         """
         plot(self, Path(file))
+
+
+def _point(found: Mapping[str, Any]) -> Point:
+    """One point of a file; null is NaN again."""
+    quality = {name: math.nan if value is None else value for name, value in found["quality"].items()}
+    objective = math.nan if found["objective"] is None else found["objective"]
+    return Point(found["weights"], objective, quality, found["met"])
