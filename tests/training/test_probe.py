@@ -20,6 +20,7 @@ from polytask.training.records import read_records
 from polytask.training.run import train_run
 from polytask.training.single import new_training
 from polytask.training.step import targets, task_losses
+from polytask.types import Batch
 
 TASKS = ("click", "spend")
 CHAIN: Mapping[str, Any] = {
@@ -129,7 +130,7 @@ def test_training_does_not_notice(new_run: Callable[..., Training], sections: Ma
 
 @pytest.mark.parametrize("after", ["step", "probe", "evaluation"])
 def test_it_resumes_between_any_two_records(new_run: Callable[..., Training], tmp_path: Path, after: str) -> None:
-    options = {"train": {"epochs": 2, "probe": 4}, "encoder": {"dropout": 0.3}}
+    options = {"train": {"epochs": 2, "probe": 4, "probe_affinity": True}, "encoder": {"dropout": 0.3}}
     whole, kept, log = new_run(**options), [], []
     for record in whole:
         log.append(record)
@@ -142,6 +143,25 @@ def test_it_resumes_between_any_two_records(new_run: Callable[..., Training], tm
     rest = list(again)
     assert [*kept, *rest] == log
     assert same(whole.state_dict()["model"], again.state_dict()["model"])
+
+
+def test_affinities_see_all_validation_rows_in_turn(new_run: Callable[..., Training]) -> None:
+    run = new_run(train={"epochs": 2, "batch_size": 16, "probe": 1, "probe_affinity": True})
+    seen: list[torch.Tensor] = []
+    rows = run._fresh_rows
+
+    def watched() -> Batch:
+        batch = rows()
+        seen.append(batch.labels["spend"])
+        return batch
+
+    run._fresh_rows = watched  # type: ignore[method-assign]
+    found = probes(list(run))
+    batches = run._validation.batches_per_epoch(16)
+    assert len(found) == len(seen) > batches
+    whole = torch.cat([batch.labels["spend"] for batch in run._validation.ordered(16)])
+    torch.testing.assert_close(torch.cat(seen[:batches]).sort().values, whole.sort().values, rtol=0, atol=0)
+    assert found[0].affinity != found[batches].affinity
 
 
 def test_tasks_without_rows_have_no_entries(new_run: Callable[..., Training], table: pa.Table) -> None:

@@ -95,6 +95,7 @@ class Training:
         self._without_gain, self._owes_evaluation, self._owes_probe = 0, False, False
         self._probe_every = probe_every(config, self.steps, usual=probes)
         self._probed: Batch | None = None
+        self._fresh: Iterator[tuple[Position, Batch]] | None = None
         self._skipped, self._share, self._kpi_names = 0, share, kpis or {}
         self._kpis: Tensor | None = None
         self._position, self._held_out_position = Position(), Position()
@@ -196,8 +197,21 @@ class Training:
             rows = min(self._config.batch_size, MOST_ROWS)
             self._probed = next(self._validation.ordered(rows)).to(self._device)
         self._owes_probe = False
-        rate = self._config.learning_rate if self._config.probe_affinity else None
-        return probe(self.model, self._probed, step=self.step, learning_rate=rate)
+        if not self._config.probe_affinity:
+            return probe(self.model, self._probed, step=self.step)
+        ahead = (self._fresh_rows(), self._config.learning_rate)
+        return probe(self.model, self._probed, step=self.step, ahead=ahead)
+
+    def _fresh_rows(self) -> Batch:
+        """Validation rows that follow from the number of the probe.
+
+        Affinities are averaged over training: on the same few rows, a rare event would be seen always or never.
+        """
+        if self._fresh is None:
+            size = min(self._config.batch_size, MOST_ROWS)
+            before = divmod(self.step // self._probe_every - 1, self._validation.batches_per_epoch(size))
+            self._fresh = self._validation.shuffled(size, seed=self._seed, start=Position(*before))
+        return next(self._fresh)[1].to(self._device)
 
     def _precision(self) -> AbstractContextManager[Any] | None:
         if self._config.precision == "bf16":
@@ -226,6 +240,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.balancer.load_state_dict(state["balancer"])
         self._optimization.load_state_dict(state["optimization"])
+        self._fresh = None
         set_random_state(state["random"])
         self.step = state["step"]
         self._position = Position(*state["position"])

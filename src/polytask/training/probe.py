@@ -62,20 +62,20 @@ def probe_every(config: TrainConfig, steps: int, *, usual: bool) -> int:
     return max(CLOSEST, steps // USUAL) if usual else 0
 
 
-def probe(model: Model, batch: Batch, *, step: int, learning_rate: float | None = None) -> ProbeRecord:
+def probe(model: Model, batch: Batch, *, step: int, ahead: tuple[Batch, float] | None = None) -> ProbeRecord:
     """Looks at a model, in evaluation mode and without training noticing.
 
     Args:
         model: In any mode; afterwards it is what it was, bit by bit.
         batch: The rows, on the model's device.
         step: Steps done.
-        learning_rate: Of the steps of the look-ahead affinity; None: leave it out.
+        ahead: Rows and learning rate of the look-ahead affinity; None: leave it out.
     """
     with aside(model):
         levels, _ = report_gates(model, [batch])
         gramian = _gramian(model, batch)
     gates = {level.level: {key: asdict(level)[key] for key in ("rows", "mean", "entropy")} for level in levels}
-    affinity = None if learning_rate is None else _square(lookahead_affinity(model, batch, learning_rate))
+    affinity = None if ahead is None else _square(lookahead_affinity(model, *ahead))
     return ProbeRecord(step, _square(gramian), gates, affinity)
 
 
