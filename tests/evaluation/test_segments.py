@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -48,3 +50,14 @@ def test_the_most_frequent_values_and_missing_ones(made: tuple[Any, ...]) -> Non
     assert len(found.values) == 8 and all(isinstance(value, int) for value in found.values[1:])
     yes = segment(model, preprocessor, block, "x", pa.array([row % 3 == 0 for row in range(600)]))
     assert yes.values == (False, True) and yes.rows == (400, 200)
+
+
+@pytest.mark.parametrize("values", [["a", None, "b"] * 200, [None] * 600, [datetime(2026, 1, 1), None, None] * 200])
+def test_values_of_all_types(made: tuple[Any, ...], values: list[Any]) -> None:
+    model, preprocessor, block = made
+    plain = pa.array(values)
+    types = [plain] if plain.null_count == 600 else [plain, plain.dictionary_encode(), pa.chunked_array([plain])]
+    for array in types:
+        found = segment(model, preprocessor, block, "x", array)
+        assert sum(found.rows) == 600 and found.rows[found.values.index(None)] == plain.null_count
+        json.dumps(found.values)

@@ -52,6 +52,8 @@ def segment(
         column: Its name.
         values: Its values in the same rows.
     """
+    if pa.types.is_dictionary(values.type):  # its missing values have no code
+        values = values.cast(values.type.value_type)
     codes = pc.dictionary_encode(values, null_encoding="encode")
     codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
     numbers = codes.indices.to_numpy(zero_copy_only=False)
