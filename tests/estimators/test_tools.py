@@ -43,7 +43,9 @@ def fitted() -> tuple[MultiTaskEstimator, pd.DataFrame]:
 
 def test_a_search_through_a_pipeline() -> None:
     X, y = rows()
-    columns = ColumnTransformer([("number", StandardScaler(), ["age"]), ("word", OneHotEncoder(), ["town"])])
+    columns = ColumnTransformer(
+        [("number", StandardScaler(), ["age"]), ("word", OneHotEncoder(handle_unknown="ignore"), ["town"])]
+    )
     pipeline = make_pipeline(columns, MultiTaskRegressor(random_state=0, **SMALL))
     grid = {"multitaskregressor__sharing": ["mmoe", "omoe"], "multitaskregressor__epochs": [1, 10]}
     found = GridSearchCV(pipeline, grid, cv=2).fit(X, y[["spend"]])
@@ -51,13 +53,12 @@ def test_a_search_through_a_pipeline() -> None:
     assert found.best_score_ > 0.3
 
 
-def test_cross_validation_in_other_processes() -> None:
+def test_cross_validation() -> None:
     X, y = rows()
     model = MultiTaskClassifier(random_state=0, **SMALL)
-    here = cross_val_score(model, X, y["click"], cv=2, scoring="roc_auc")
-    there = cross_val_score(model, X, y["click"], cv=2, scoring="roc_auc", n_jobs=2)
-    np.testing.assert_allclose(here, there, rtol=1e-5)
-    assert here.min() > 0.8
+    assert cross_val_score(model, X, y["click"], cv=2, scoring="roc_auc").min() > 0.8
+    assert cross_val_score(model, X, y.assign(spend=np.where(y["spend"] > 0, "yes", "no")), cv=2).min() > 0.7
+    assert cross_val_score(MultiTaskEstimator(random_state=0, **SMALL), X, y, cv=2).min() > 0.5
 
 
 def test_a_clone_has_the_options_and_not_the_model(fitted: Any) -> None:
@@ -77,16 +78,14 @@ def test_options_reach_the_configuration() -> None:
     assert config.encoder.options["embedding"] == 3 and model.bundle_.model.towers.out_features == 2
 
 
-@pytest.mark.parametrize("task", ["click", "spend"])
-def test_shap_values_add_up(fitted: Any, task: str) -> None:
-    pytest.importorskip("numba")
+def test_shap_values_add_up(fitted: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         shap = pytest.importorskip("shap")
         model, X = fitted
-        values = shap.Explainer(model.task_function(task), Background(X[:20]), algorithm="exact")(X[20:24])
+        values = shap.Explainer(model.task_function("click"), Background(X[:20]), algorithm="exact")(X[20:24])
     assert values.feature_names == ["age", "town", "seen"]
-    expected = model.predictions(X[20:24])[task]
+    expected = model.predictions(X[20:24])["click"]
     np.testing.assert_allclose(values.base_values + values.values.sum(1), expected, rtol=1e-5, atol=1e-6)
     assert np.abs(values.values).mean(0)[1] > np.abs(values.values).mean(0)[2]
 
