@@ -73,7 +73,7 @@ def attempt(
     return told
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     steps=st.integers(1, 60),
     evaluate_every=st.integers(1, 25),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,13 +44,10 @@ def place(run_folder: Path) -> str:
     Raises:
         UserError: See `mlflow`.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run_folder.absolute().parent / 'mlflow.db'}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_beside(run_folder, 'mlflow.db')}"
     if "://" not in uri or uri.startswith("file:"):
-        what, remedy = (
-            f"'{uri}' is a folder, which MLflow no longer writes",
-            f"say sqlite:///{uri.removeprefix('file://')}/mlflow.db",
-        )
-        raise UserError(Problem("MLFLOW_TRACKING_URI", what, remedy))
+        what = f"'{uri}' is a folder, which MLflow no longer writes"
+        raise UserError(Problem("MLFLOW_TRACKING_URI", what, f"say sqlite:///{uri.removeprefix('file://')}/mlflow.db"))
     return uri
 
 
@@ -61,18 +60,18 @@ class _MLflow:
         # a server that is gone should be given up in seconds, not in minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        # ... and how a database is made is of no interest
+        # how a database is made is of no interest
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         self._run, self._last = run, 0
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            _make(_beside(run.root, "mlflow.db"), package)
         self._client: Any = package.MlflowClient(tracking_uri=place(run.root))
         if run.id is not None:
             self.id = run.id
             self._client.update_run(self.id, status="RUNNING")
             return
-        tags = {
-            **{f"polytask.{name}": value for name, value in run.tags.items()},
-            "polytask.folder": str(run.folder.absolute()),
-        }
+        about = {**run.tags, "folder": str(run.folder.absolute())}
+        tags = {f"polytask.{name}": value for name, value in about.items()}
         if run.parent is not None:
             tags["mlflow.parentRunId"] = run.parent
         self.id = self._client.create_run(self._experiment(), tags=tags, run_name=run.name).info.run_id
@@ -112,12 +111,23 @@ class _MLflow:
         if found is not None:
             return str(found.experiment_id)
         # else MLflow would put the files of a local database into the current folder
-        own = (
-            None
-            if os.environ.get("MLFLOW_TRACKING_URI")
-            else str(self._run.root.absolute().parent / "mlflow-artifacts")
-        )
+        own = None if os.environ.get("MLFLOW_TRACKING_URI") else str(_beside(self._run.root, "mlflow-artifacts"))
         return str(self._client.create_experiment(name, artifact_location=own))
+
+
+def _beside(run_folder: Path, name: str) -> Path:
+    return run_folder.absolute().parent / name
+
+
+def _make(file: Path, package: Any) -> None:
+    """An empty database, whole or not at all: MLflow takes seconds for it, and cannot open the half of one."""
+    if file.exists():
+        return
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".mlflow-") as folder:
+        made = Path(folder, file.name)
+        package.MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
+        with suppress(FileExistsError):  # another run was quicker
+            os.link(made, file)
 
 
 def _allowed(name: str) -> str:

@@ -175,7 +175,8 @@ class _Feed:
 
 
 def _said(what: str, error: Exception) -> str:
-    return f"{what} ({type(error).__name__}: {error})"
+    first = next(iter(str(error).splitlines()), "")  # databases show the whole of a statement
+    return f"{what} ({type(error).__name__}: {first})"
 
 
 def _failed(name: str, what: str, error: Exception) -> Problem:

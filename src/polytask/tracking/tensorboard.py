@@ -26,18 +26,14 @@ class _TensorBoard:
 
     def __init__(self, run: TrackedRun) -> None:
         writers = _package("tensorboard.summary.writer.event_file_writer")
-        self._events, self._summaries = (
-            _package("tensorboard.compat.proto.event_pb2"),
-            _package("tensorboard.compat.proto.summary_pb2"),
-        )
+        self._events = _package("tensorboard.compat.proto.event_pb2")
+        self._summaries = _package("tensorboard.compat.proto.summary_pb2")
         self._writer = writers.EventFileWriter(str(run.root / "tensorboard" / run.place), flush_secs=5)
         self._last = 0
         self.id = run.name
         if run.id is None:
-            hyper, texts = (
-                _package("tensorboard.plugins.hparams.summary_v2"),
-                _package("tensorboard.plugins.text.summary_v2"),
-            )
+            hyper = _package("tensorboard.plugins.hparams.summary_v2")
+            texts = _package("tensorboard.plugins.text.summary_v2")
             about = {key: value if isinstance(value, bool | int | float) else str(value)
                      for key, value in {**flat(run.config), **run.tags}.items()}  # fmt: skip
             lines = ["| key | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in about.items())]
