@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from polytask.cli.output import console
+from polytask.cli.report import report_on_result
 
 
 class DemoData(StrEnum):
@@ -24,7 +25,7 @@ def demo(
         "runs/demo"
     ),
 ) -> None:
-    """Train MMoE on Census-Income for three tasks beside one network per task, and print the comparison.
+    """Train MMoE on Census-Income for three tasks beside one network per task; print the comparison, write a report.
 
     Without the data set and without a network it says so and runs on the simulator.
 
@@ -35,4 +36,6 @@ def demo(
     """
     from polytask.training.demo import run_demo
 
-    run_demo(data.value if data is not None else None, out, console())
+    target = console()
+    run_demo(data.value if data is not None else None, out, target)
+    report_on_result(out, target)
