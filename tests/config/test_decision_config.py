@@ -78,7 +78,7 @@ def test_kinds_that_do_not_go_together_are_told_at_once() -> None:
         "tasks.click.calibrate: 'temperature' is not for 'click', a binary task; write \"isotonic\" or \"platt\"",
         "tasks.topic.calibrate: 'platt' is not for 'topic', a multiclass task; write \"temperature\"",
         "tasks.topic.threshold: 'topic' is a multiclass task, and a threshold cuts the probability of a yes; remove it",
-        "tasks.spend.calibrate: the predictions of 'spend', a regression task, are no probabilities; remove it; "
+        "tasks.spend.calibrate: the predictions of 'spend', a regression task, are no probabilities; leave it out; "
         "bias of values shows in the task's own metrics",
     ]  # fmt: skip
 

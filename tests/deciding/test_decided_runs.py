@@ -170,8 +170,11 @@ def test_mistakes_are_told_at_once(plain: Bundle, data: pa.Table) -> None:
         polytask.calibrate(plain, data.slice(0, 12), tasks=["click"])
     with pytest.raises(UserError, match=r"fusion\.group: column 'usr' does not exist in table; did you mean 'user'"):
         polytask.fuse(plain, data, value="paid", group="usr")
-    with pytest.raises(UserError, match=r"fusion\.tasks: no task is named 'clik'"):
-        polytask.fuse(plain, data, value="paid", group="user", tasks=["clik"])
+    with pytest.raises(UserError) as caught:
+        polytask.fuse(plain, data, value="payd", group="usr", tasks=["clik"])
+    assert [problem.where for problem in caught.value.problems] == [
+        "fusion.tasks", "fusion.group", "fusion.value: expression 'payd'",
+    ]  # fmt: skip
     with pytest.raises(UserError, match=r"fusion\.at: found 0"):
         polytask.fuse(plain, data, value="paid", group="user", at=0)
     with pytest.warns(UserWarning, match=r"fusion\.floors\.click: gauc .* where 0\.99 was asked for"):
@@ -207,4 +210,6 @@ def test_the_commands(plain: Bundle, data: pa.Table, tmp_path: Path) -> None:
     said = polytask_says(*wrong, "--floor", "click", code=2)
     assert said == "--floor click: not of the form TASK=VALUE; for example --floor like=0.6"
     said = polytask_says(*wrong, "--plot", "DIR/a.jpg", code=2)
+    said_of_place = polytask_says(*wrong[:-1], "DIR/rows.parquet", code=2)
+    assert "exists and is no bundle" in said_of_place
     assert "the ending '.jpg' is unknown" in said and not (tmp_path / "no").exists()

@@ -58,8 +58,10 @@ def calibrate(
     """
     from polytask.deciding import calibrate as fit
     from polytask.serving import load_bundle
+    from polytask.serving.bundle import check_place
 
     target, rules = console(), assigned("--threshold", threshold)
+    check_place(out)
     loaded = load_bundle(bundle, allow_code=allow_code or ())
     found = fit(
         loaded, data, method=method, tasks=listed(tasks), thresholds=rules,  # type: ignore[arg-type]

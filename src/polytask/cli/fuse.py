@@ -68,10 +68,12 @@ def fuse(
     from polytask.deciding import fuse as fit
     from polytask.deciding.figure import check_figure
     from polytask.serving import load_bundle
+    from polytask.serving.bundle import check_place
 
     target, floors = console(), assigned("--floor", floor)
     if plot is not None:
         check_figure(plot)
+    check_place(out)
     loaded = load_bundle(bundle, allow_code=allow_code or ())
     found, trade_off = fit(
         loaded, data, value=value, group=group, objective=objective, form=form,  # type: ignore[arg-type]

@@ -126,7 +126,7 @@ def not_calibrated(name: str, kind: str, method: str) -> tuple[str, str]:
     fitting = CALIBRATIONS.get(kind)
     if fitting is None:
         what = f"the predictions of '{name}', a {kind} task, are no probabilities"
-        return what, "remove it; bias of values shows in the task's own metrics"
+        return what, "leave it out; bias of values shows in the task's own metrics"
     listed = " or ".join(f'"{one}"' for one in fitting)
     return f"'{method}' is not for '{name}', a {kind} task", f"write {listed}"
 

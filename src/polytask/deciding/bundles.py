@@ -14,11 +14,12 @@ from rich.progress import Progress
 from polytask.config import Config, FusionConfig, threshold_rule
 from polytask.config.deciding import CALIBRATIONS, decision_problems
 from polytask.config.problems import problems_of
-from polytask.data.sources import open_source
+from polytask.data.expressions import parse
+from polytask.data.sources import TableSource, open_source
 from polytask.deciding.decide import Rows, fit_score, fit_tasks, floor_problems, with_joints
 from polytask.deciding.rows import Labelled
 from polytask.deciding.trade_off import TradeOff
-from polytask.errors import Problem, raise_errors, suggest
+from polytask.errors import Problem, UserError, raise_errors, suggest
 from polytask.serving import Bundle
 
 Tell = Callable[[Problem], None]
@@ -65,7 +66,7 @@ def calibrate(
     fitted = {name: how for name, how in methods.items() if how != "none"}
     changed = {*fitted, *(name for name in methods if name in before.calibration)}
     anew = {name: rule for name, rule in rules.items() if name in changed or name in (thresholds or {})}
-    rows = _read(bundle, data, None, console)
+    rows = _read(bundle, open_source(data), None, console)
     found, problems = fit_tasks(rows, fitted, anew, kept)
     fusion = before.fusion
     if fusion is not None and changed & fusion.weights.keys():
@@ -123,8 +124,10 @@ def fuse(
         raise_errors(replace(problem, where=f"fusion.{problem.where}") for problem in problems_of(error, FusionConfig))
         raise
     config = bundle.config.model_copy(update={"fusion": chosen})
-    raise_errors(problem for problem in decision_problems(config) if problem.where.startswith("fusion"))
-    rows = _read(bundle, data, chosen, console)
+    source = open_source(data)
+    problems = [problem for problem in decision_problems(config) if problem.where.startswith("fusion")]
+    raise_errors([*problems, *_column_problems(bundle, chosen, source)])
+    rows = _read(bundle, source, chosen, console)
     trade_off = fit_score(bundle, rows, bundle.decisions, chosen, seed=seed)
     _tell(floor_problems(trade_off), tell)
     decisions = replace(bundle.decisions, fusion=trade_off.fusion)
@@ -169,13 +172,23 @@ def _methods(kind: str) -> tuple[str, ...]:
     return CALIBRATIONS.get(kind, ())
 
 
-def _read(bundle: Bundle, data: Any, fusion: FusionConfig | None, console: Console | None) -> Labelled:
-    source = open_source(data)
+def _column_problems(bundle: Bundle, fusion: FusionConfig, source: TableSource) -> list[Problem]:
+    """What value and group name and the table lacks."""
+    names, problems = source.schema.names, []
+    if fusion.group not in names:
+        what = f"column '{fusion.group}' does not exist in {source.name}"
+        problems.append(Problem("fusion.group", what, suggest(fusion.group, names)))
+    if fusion.value not in (*bundle.config.tasks, *bundle.probabilities):
+        try:
+            parse(fusion.value, names)
+        except UserError as error:
+            problems += [replace(found, where=f"fusion.value: {found.where}") for found in error.problems]
+    return problems
+
+
+def _read(bundle: Bundle, source: TableSource, fusion: FusionConfig | None, console: Console | None) -> Labelled:
     bundle.preprocessor.check(source.schema, labels=True)
     names = source.schema.names
-    if fusion is not None and fusion.group not in names:
-        what = f"column '{fusion.group}' does not exist in {source.name}"
-        raise_errors([Problem("fusion.group", what, suggest(fusion.group, names))])
     quiet = console is None or not console.is_terminal
     with Progress(console=console, transient=True, disable=quiet) as progress:
         bar = progress.add_task("predict", total=source.rows)

@@ -73,8 +73,7 @@ class Bundle:
             UserError: The folder exists and is no bundle.
         """
         folder = Path(folder)
-        if folder.exists() and not (folder / "schema.json").exists():
-            raise UserError(Problem(str(folder), "exists and is no bundle", "name a new folder"))
+        check_place(folder)
         schema = new_schema(self.scores, self.decisions)
         schema["preprocessing"] = to_json(self.preprocessor)
         with whole_folder(folder) as partial:
@@ -202,6 +201,16 @@ class Bundle:
         labels = {label_column(task) for task in self.decisions.thresholds}
         own = [pa.field(name, pa.int8() if name in labels else pa.float32()) for name in self.columns]
         return pa.schema([*fields, *own])
+
+
+def check_place(folder: Path) -> None:
+    """Refuses to write a bundle where something else is.
+
+    Raises:
+        UserError: The folder exists and is no bundle.
+    """
+    if folder.exists() and not (folder / "schema.json").exists():
+        raise UserError(Problem(str(folder), "exists and is no bundle", "name a new folder"))
 
 
 def load_bundle(path: Path | str, *, allow_code: Sequence[str] = (), device: str = "cpu") -> Bundle:
