@@ -42,9 +42,9 @@ class InMemory(Prepared):
             self.readers[part] = super().reader(part)
         return self.readers[part]
 
-    def only(self, task: TaskName) -> InMemory:
-        """The same with the labels of one task, and readers of its own."""
-        labels = tuple(label for label in self.preprocessor.labels if label.spec.task == task)
+    def only(self, *tasks: TaskName) -> InMemory:
+        """The same with the labels of some tasks, and readers of its own."""
+        labels = tuple(label for label in self.preprocessor.labels if label.spec.task in tasks)
         return replace(self, preprocessor=replace(self.preprocessor, labels=labels), readers={})
 
 
