@@ -148,7 +148,7 @@ def run_sweep(
     objectives = objectives_of(options.objective, measures)
     if console is not None:
         console.print(_size(methods, options, workers), highlight=False)
-    display = SweepDisplay(console, workers, objectives)
+    display = SweepDisplay(console, min(workers, options.parallel * len(methods)), objectives)
     bench = Bench(prepared, objectives, options.pruning, base.train.threads or 1)
     with run_folder(out, base, opened):
         settings = options.model_dump(include=set(SETTINGS), mode="json")
