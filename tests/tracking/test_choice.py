@@ -67,7 +67,7 @@ def test_an_unknown_logger_is_refused_with_a_suggestion() -> None:
 
 
 def test_one_name_is_no_list() -> None:
-    with pytest.raises(UserError, match=r"train\.log: found 'mlflow'"):
+    with pytest.raises(UserError, match=r"train\.log: found 'mlflow'; it should be a list"):
         parse_config({**TABLE, "train": {"log": "mlflow"}})
 
 

@@ -40,7 +40,7 @@ def _problem(details: Any, model: type[BaseModel]) -> Problem:
     if kind in ("too_short", "model_type", "dict_type"):
         what = "empty" if value in ({}, [], ()) else f"{value!r} is no table"
         return Problem(where, what, _EXAMPLES.get(where, f"write [{where}] and keys below it"))
-    message = details["msg"].removeprefix("Input should be ")
+    message = details["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list")
     return Problem(where, f"found {value!r}", f"it should be {message}")
 
 
