@@ -142,6 +142,8 @@ def test_calibrate_from_python(plain: Bundle, data: pa.Table) -> None:
     # labels do not depend on what a monotone map does to probabilities, but for the ties of steps
     assert after.reached["rate"] == pytest.approx(0.2, abs=0.01)
 
+    assert plain.scores["test"].keys() - found.scores["test"].keys() == {"click", "topic"}
+
     kept = polytask.calibrate(found, data, method="keep", thresholds={"click": "f1"})
     assert kept.decisions.calibration == found.decisions.calibration
     none = polytask.calibrate(found, data, method="none")

@@ -51,7 +51,8 @@ def calibrate(
         console: Where progress is shown.
 
     Returns:
-        A bundle with these decisions. A fused score that reads a prediction which has changed is left out, and told.
+        A bundle with these decisions. It has no scores for tasks whose predictions or labels have changed: `evaluate`
+        measures them. A fused score that reads a prediction which has changed is left out, and told.
 
     Raises:
         UserError: A task does not exist or is of a kind that has no such calibration, the rows are too few, or lack
@@ -75,7 +76,11 @@ def calibrate(
         fusion, config = None, config.model_copy(update={"fusion": None})
     decisions = replace(found, thresholds={**before.thresholds, **found.thresholds}, fusion=fusion)
     _tell(problems, tell)
-    return replace(bundle, config=config, decisions=decisions)
+    scores = {
+        part: {name: own for name, own in tasks.items() if name not in changed and name not in anew}
+        for part, tasks in bundle.scores.items()
+    }
+    return replace(bundle, config=config, scores=scores, decisions=decisions)
 
 
 def fuse(
