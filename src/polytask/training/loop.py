@@ -195,7 +195,7 @@ class Training:
     def _probe(self) -> ProbeRecord:
         if self._probed is None:
             rows = min(self._config.batch_size, MOST_ROWS)
-            self._probed = next(self._validation.ordered(rows)).to(self._device)
+            self._probed = next(self._validation.shuffled(rows, seed=self._seed))[1].to(self._device)
         self._owes_probe = False
         if not self._config.probe_affinity:
             return probe(self.model, self._probed, step=self.step)
