@@ -29,7 +29,7 @@ class Isotonic:
         ValueError: Knots are not finite, not increasing, outside [0, 1], or far too many.
 
     Example:
-        >>> Isotonic((0.2, 0.6), (0.1, 0.5))(np.array([0.0, 0.4, 0.9])).tolist()
+        >>> Isotonic((0.2, 0.6), (0.1, 0.5))(np.array([0.0, 0.4, 0.9])).round(6).tolist()
         [0.1, 0.3, 0.5]
     """
 

@@ -30,7 +30,7 @@ class Scale:
         ValueError: Knots are not finite, do not increase, or are far too many.
 
     Example:
-        >>> Scale((0.0, 10.0), (0.1, 1.0))(np.array([-5.0, 5.0])).tolist()
+        >>> Scale((0.0, 10.0), (0.1, 1.0))(np.array([-5.0, 5.0])).round(6).tolist()
         [0.1, 0.55]
     """
 
