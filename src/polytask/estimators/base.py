@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from polytask.data.inference import looks_like_id
 from polytask.data.reader import to_batch
 from polytask.data.sources import open_source
 from polytask.errors import Problem, suggest
@@ -105,7 +106,8 @@ class MultiTaskModel(BaseEstimator, ABC):  # type: ignore[misc]
 
         Args:
             X: A DataFrame, whose columns become what their types and values suggest (numbers, categories, dates, lists
-                of ids), or an array. A numeric array holds numbers, which are scaled. NaN and None are missing values.
+                of ids), or an array. Where all are floats, they are scaled and no more. NaN and None are missing
+                values.
             y: A DataFrame with one column per task, or an array ``[rows]`` or ``[rows, tasks]``. NaN and None are
                 labels that were not observed: the task does not learn from that row.
             sample_weight: One weight a row, for all tasks; rows of weight 0 are left out.
@@ -241,11 +243,9 @@ class MultiTaskModel(BaseEstimator, ABC):  # type: ignore[misc]
         if reset and is_frame(X):
             table = frame_table(X)
             self._columns = table.column_names
-            self._numeric = False
             return table
         if reset:
             self._columns = [f"x{number}" for number in range(X.shape[1])]
-            self._numeric = X.dtype.kind in "biuf"
         width = X.shape[1]
         if width != len(self._columns):
             raise InputError(Problem("X", f"has {width} columns, fit had {len(self._columns)}"))
@@ -283,7 +283,8 @@ class MultiTaskModel(BaseEstimator, ABC):  # type: ignore[misc]
         draw = check_random_state(self.random_state)
         seed = int(draw.randint(2**31 - 1))
         train, validation = divided(len(rows), validation_share(self, len(rows)), codes, draw)
-        numbers = self._columns if self._numeric else ()
+        plain = all(pa.types.is_floating(kind) and not looks_like_id(name) for name, kind in _types(features))
+        numbers = features.column_names if plain else ()
         config = configuration(self, numbers, tables, len(train), seed)
         with input_errors():
             found = train_in_memory(config, rows, train, validation)
@@ -322,6 +323,10 @@ class MultiTaskModel(BaseEstimator, ABC):  # type: ignore[misc]
             for name, values in self._outputs(self._read(X)).items()
             if self._classes[name] is not None
         }
+
+
+def _types(table: pa.Table) -> list[tuple[str, pa.DataType]]:
+    return list(zip(table.column_names, table.schema.types, strict=True))
 
 
 def _free(name: str, taken: set[str]) -> str:

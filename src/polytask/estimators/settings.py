@@ -30,8 +30,8 @@ def configuration(model: MultiTaskModel, numbers: Sequence[str], tasks: Tree, ro
 
     Args:
         model: The estimator.
-        numbers: Columns of a numeric array: they are scaled and no more, and rows are not normalised, which would
-            lose what few numbers say together.
+        numbers: The columns where all hold floats: they are scaled and no more, and rows are not normalised, which
+            would lose what few numbers say together.
         tasks: The ``[tasks]`` table.
         rows: Training rows.
         seed: The seed.
