@@ -42,7 +42,8 @@ def report(
 
       polytask report cmp tuned/sweep.json -o all.html
     """
-    from polytask.reporting import default_file, write_report
+    from polytask.reporting import write_report
+    from polytask.reporting.report import default_file
 
     file = write_report(paths, out or default_file(paths[0]))
     _say(file, console())

@@ -1,5 +1,5 @@
 """Run folders, comparisons, fronts, sweeps and affinities as one HTML file; reads files only."""
 
-from polytask.reporting.report import default_file, report, write_report
+from polytask.reporting.report import report, write_report
 
-__all__ = ["report", "write_report", "default_file"]
+__all__ = ["report", "write_report"]

@@ -44,7 +44,8 @@ def percent(value: float, digits: int = 1, *, sign: bool = False) -> str:
     if not math.isfinite(value):
         return "–"
     digits = 0 if abs(value) >= 1 and not sign else digits
-    return f"{100 * value:{'+' if sign else ''},.{digits}f} %".replace("-", "−")
+    rounded = round(100 * value, digits) + 0.0  # no -0
+    return f"{rounded:{'+' if sign else ''},.{digits}f} %".replace("-", "−")
 
 
 def signed(value: float) -> str:

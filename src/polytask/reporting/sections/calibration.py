@@ -14,7 +14,7 @@ from polytask.reporting.runs import Run
 from polytask.reporting.sections.common import why
 from polytask.reporting.words import known, number, percent
 
-MOST = 24
+MOST = 12
 DIAGONAL: Spec = {
     "data": {"values": [{"at": 0}, {"at": 1}]},
     "mark": {"type": "line", "strokeDash": [4, 3], "strokeWidth": 1, "color": {"expr": "soft"}},
@@ -25,24 +25,31 @@ DIAGONAL: Spec = {
 def calibration(runs: Sequence[Run], gaps: Gaps) -> Section:
     """Per task a calibration curve and a gain curve, where the kind of the task has them."""
     section = Section("calibration", "Calibration and gain")
-    found: dict[str, list[Chart]] = {"calibration": [], "gain": []}
+    curves: list[tuple[float, Chart]] = []
+    gains: list[Chart] = []
     for run in runs:
         tasks = run.diagnostics.get("tasks") or {}
         for task, own in tasks.items():
             name = f"{task}, {run.name}" if len(runs) > 1 else task
             if own.get("calibration"):
-                found["calibration"].append(_calibration(name, own["calibration"], str(own.get("kind", ""))))
+                curves.append(_calibration(name, own["calibration"], str(own.get("kind", ""))))
             if own.get("gain"):
-                found["gain"].append(_gain(name, own["gain"]))
-    section.blocks += [*found["calibration"][:MOST], *found["gain"][:MOST]]
-    if len(found["calibration"]) > MOST:
-        section.say(f"The first {MOST} of {len(found['calibration'])} tasks are shown.")
+                gains.append(_gain(name, own["gain"]))
+    if len(curves) > MOST:
+        section.say(
+            f"Of {len(curves)} curves of calibration, the {MOST} with the greatest error for their range are shown."
+        )
+        curves.sort(key=lambda one: -one[0])
+    if len(gains) > MOST:
+        section.say(f"Of {len(gains)} curves of gain, the first {MOST} are shown.")
+    section.blocks += [*(chart for _, chart in curves[:MOST]), *gains[:MOST]]
     if not section.blocks:
         gaps.add(section.title, *why(runs, "no task of this run has such curves"))
     return section
 
 
-def _calibration(task: str, found: Mapping[str, Any], kind: str) -> Chart:
+def _calibration(task: str, found: Mapping[str, Any], kind: str) -> tuple[float, Chart]:
+    """The error as a share of the values' range, and the chart."""
     predicted, observed, rows = (
         np.array([known(one) for one in found[name]]) for name in ("predicted", "observed", "rows")
     )
@@ -71,7 +78,8 @@ def _calibration(task: str, found: Mapping[str, Any], kind: str) -> Chart:
     }
     ends = {"data": {"values": [{"at": at} for at in domain]}}
     data = {"predicted": predicted.tolist(), "observed": observed.tolist(), "rows": rows.tolist()}
-    return Chart(f"{task}: calibration", {"layer": [DIAGONAL | ends, curve], "height": 200}, data, caption, small=True)
+    chart = Chart(f"{task}: calibration", {"layer": [DIAGONAL | ends, curve], "height": 200}, data, caption, small=True)
+    return error / (high - low) if high > low else 0.0, chart
 
 
 def _gain(task: str, found: Mapping[str, Any]) -> Chart:

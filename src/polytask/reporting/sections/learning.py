@@ -54,6 +54,7 @@ class _Curves:
         self.y, self.caption, self.points = y, caption, points
         self.rows: list[tuple[int, float, str]] = []
         self.best: list[int] = []
+        self.change = np.nan
 
     def add(self, name: str, steps: Sequence[int], values: Sequence[float], best: int | None) -> None:
         pairs = zip(steps, values, strict=True)
@@ -87,6 +88,7 @@ def _losses(curves: Sequence[tuple[str, Training, Run]], task: str) -> _Curves |
     if not found.rows:
         return None
     first, last = np.mean(ends, axis=0)
+    found.change = (last - first) / abs(first) if first else np.nan
     change = f" ({percent((last - first) / abs(first), sign=True)})" if first else ""
     found.caption = f"The training loss of {task} went from {number(first)} to {number(last)}{change}."
     return found
@@ -138,9 +140,14 @@ def _many(title: str, found: dict[str, _Curves]) -> Chart:
     rows = [(task, *row) for task, one in found.items() for row in one.rows]
     data = charts.columns_of(("task", "step", "value", "series"), rows)
     points = next(iter(found.values())).points
-    chart = charts.lines(title, data, "", y=next(iter(found.values())).y, colour="", points=points)
+    chart = charts.lines(title, data, "", y="metric" if points else "loss", colour="", points=points)
     options = {"input": "select", "options": list(found), "name": "task "}
     chart.spec["params"] = [{"name": "chosen_task", "value": next(iter(found)), "bind": options}]
     chart.spec["transform"] = [{"filter": "datum.task === chosen_task"}]
-    caption = f"{title} of {len(found)} tasks, one at a time. " + " ".join(one.caption for one in found.values())[:600]
+    caption = f"{title} of {len(found)} tasks, one at a time."
+    changes = {task: one.change for task, one in found.items() if np.isfinite(one.change)}
+    if changes:
+        low, high = min(changes, key=changes.__getitem__), max(changes, key=changes.__getitem__)
+        caption += f" It fell most for {low} ({percent(changes[low], sign=True)})"
+        caption += f" and least for {high} ({percent(changes[high], sign=True)})."
     return Chart(title, chart.spec, data, caption)

@@ -58,7 +58,9 @@ class Line:
 
     @property
     def tone(self) -> str:
-        """``good`` or ``bad`` where the gain is larger than the seeds' standard deviations joined."""
+        """``good`` or ``bad`` where the gain is larger than the seeds' standard deviations joined; not for one seed."""
+        if min(len(self.ours), len(self.alone)) < 2:
+            return ""
         noise = math.hypot(deviation(list(self.ours.values())), deviation(list(self.alone.values())))
         return "good" if self.gain > noise else "bad" if self.gain < -noise else ""
 
@@ -120,7 +122,7 @@ def _gains(found: Mapping[str, Sequence[Line]]) -> Chart:
     ]
     parts = [_signs(own, f"{name}: " if several else "") for name, own in found.items()]
     caption = f"A dot per seed, a bar at the mean. {' '.join(parts)}"
-    spec = {"layer": layers, "height": 34 * len(set(data["task"])) * len(found)}
+    spec = {"layer": layers, "height": (34 if len(rows) < 40 else 18) * len(set(data["task"])) * len(found)}
     return Chart("Gain over one network per task", spec, data, caption)
 
 
