@@ -150,15 +150,16 @@ def test_chained_tasks(tmp_path: Path, table: pa.Table, new_config: Any) -> None
     assert found.bundle.columns == ("click", "bought", "bought_joint")
 
 
+@pytest.mark.parametrize("method", ["linear", "pamal"])
 def test_what_is_calibrated_is_fitted_for_the_model_that_is_shipped(
-    tmp_path: Path, table: pa.Table, new_config: Any
+    method: str, tmp_path: Path, new_table: Callable[..., pa.Table], new_config: Any
 ) -> None:
     tasks = {
         "click": {"kind": "binary", "label": "click", "calibrate": "platt"},
         "spend": {"kind": "regression", "label": "spend"},
     }
     config = new_config(tasks, train=QUICK)
-    found = run_pareto(config, parse_pareto({"method": "pamal", "points": 2}), tmp_path / "front", data=table)
+    found = run_pareto(config, parse_pareto({"method": method, "points": 2}), tmp_path / "front", data=new_table(3_000))
     assert list(found.bundle.decisions.calibration) == ["click"]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from polytask.config import Config, load_config
 from polytask.errors import Problem, UserError
-from polytask.files import whole_folder
 from polytask.serving import load_bundle
 from polytask.tables import open_tables
 from polytask.tradeoffs.choice import Wish, best_seed, choose, read_wish
@@ -90,15 +89,16 @@ def _export(found: TradeOff, chosen: Chosen, prepared: Callable[[], Prepared]) -
         front, bundle, method = load_front(run, allow_code=found.allow_code)
         model, preference = model_at(front, chosen.point.preference), chosen.point.preference
         shipped = saved_at(bundle.config, bundle.preprocessor, model, chosen.scores, method, preference)
-        if asks_decisions(bundle.config):
-            data = prepared()
-            decisions = decide_on(bundle.config, model, data, found.path, lambda problem: None)
-            shipped = replace(shipped, decisions=decisions, scores=part_scores(model, data, decisions))
-        shipped.save(target)
     else:
-        load_bundle(run, allow_code=found.allow_code)  # a damaged one is named before it is copied
-        with whole_folder(target) as partial:
-            shutil.copytree(run / BUNDLE, partial, dirs_exist_ok=True)
+        shipped = load_bundle(run, allow_code=found.allow_code)
+    wished = load_config(found.path / CONFIG, allow_code=found.allow_code)
+    if asks_decisions(wished):  # points are compared without
+        data = prepared()
+        config = shipped.config.model_copy(update={"tasks": wished.tasks, "fusion": wished.fusion})
+        decisions = decide_on(config, shipped.model, data, found.path, _warn)
+        scores = part_scores(shipped.model, data, decisions)
+        shipped = replace(shipped, config=config, decisions=decisions, scores=scores)
+    shipped.save(target)
     tasks = ", ".join(one.task for one in found.measures)
     text = (
         f"\n## Trade-off\n\nOne of {len(found.planned)} points of a front between {tasks}, made by "
@@ -107,6 +107,11 @@ def _export(found: TradeOff, chosen: Chosen, prepared: Callable[[], Prepared]) -
     )
     with (target / "MODEL_CARD.md").open("a", encoding="utf-8") as card:
         card.write(text)
+
+
+def _warn(problem: Problem) -> None:
+    if problem.severity == "warning":
+        warnings.warn(str(problem), stacklevel=2)
 
 
 def asks_decisions(config: Config) -> bool:
