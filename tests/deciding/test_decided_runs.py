@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 import polytask
 from polytask.cli.app import app
 from polytask.config import Config
+from polytask.data.reader import to_batch
 from polytask.errors import UserError
+from polytask.evaluation.predicted import predict_observed
 from polytask.serving import Bundle, load_bundle
 from polytask.tables import open_tables
 from polytask.training.run import RunResult, train_run
@@ -65,6 +67,20 @@ def test_a_run_decides_what_its_file_asks(run: RunResult, data: pa.Table) -> Non
         bundle.decisions.thresholds["click"].reached["recall"]
     )
     assert scores["test"]["click"].keys() >= {"precision", "recall", "f1"}
+
+
+def test_curves_are_of_what_is_predicted(run: RunResult, data: pa.Table) -> None:
+    bundle = run.bundle
+    (rows,) = data.slice(0, 200).combine_chunks().to_batches()
+    batch = to_batch(bundle.preprocessor.encode(rows, labels=True), bundle.preprocessor)
+    plain, made = predict_observed(bundle.model, batch), predict_observed(bundle.model, batch, bundle.decisions)
+    wanted = bundle.decisions.calibration["click"].map(plain["click"].predictions)
+    np.testing.assert_allclose(made["click"].predictions, wanted, atol=1e-6)
+    np.testing.assert_array_equal(made["visits"].predictions, plain["visits"].predictions)
+    assert not np.allclose(made["click"].predictions, plain["click"].predictions)
+    curve = json.loads((run.path / "diagnostics.json").read_text(encoding="utf-8"))["tasks"]["click"]["calibration"]
+    lowest = bundle.decisions.calibration["click"].map.y[0]  # type: ignore[union-attr]
+    assert min(curve["predicted"]) == pytest.approx(lowest)  # a whole bin lies on the lowest step
 
 
 def test_the_value_is_no_feature(run: RunResult) -> None:

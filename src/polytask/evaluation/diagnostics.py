@@ -13,6 +13,7 @@ from polytask.data.checks.parts import Parts
 from polytask.data.parts import Part
 from polytask.data.preprocessor import Preprocessor
 from polytask.data.reader import to_batch
+from polytask.decisions import Decisions
 from polytask.errors import Problem
 from polytask.evaluation.curves import calibration_curve, gain_curve
 from polytask.evaluation.gates import report_gates
@@ -34,6 +35,7 @@ def diagnose(
     parts: Mapping[str, Part],
     rows: Mapping[str, int],
     *,
+    decisions: Decisions | None = None,
     segment: str | None = None,
     findings: Sequence[Problem] = (),
     seed: int = 0,
@@ -45,6 +47,7 @@ def diagnose(
         preprocessor: How rows are encoded.
         parts: The data; the test part is looked at, without one the validation part.
         rows: Rows per part.
+        decisions: Calibration that predictions go through before curves are drawn.
         segment: A raw column; its values are looked at apart.
         findings: Of the checks of the data.
         seed: Decides which rows are read of many, and what is shuffled how.
@@ -57,7 +60,7 @@ def diagnose(
     training = model.training
     model.eval()
     batch = to_batch(block, preprocessor)
-    predicted = predict_observed(model, batch)
+    predicted = predict_observed(model, batch, decisions)
     pieces = (batch.slice(start, start + PIECE) for start in range(0, len(batch), PIECE))
     levels, units = report_gates(model, pieces)
     importance = permutation_importance(model, preprocessor, block, seed=seed)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from polytask.decisions import Decisions
+from polytask.evaluation.scores import calibrated
 from polytask.model import Model
 from polytask.tasks import Task
 from polytask.types import Batch, TaskName
@@ -38,15 +40,16 @@ def measured_tasks(model: Model) -> dict[TaskName, Task]:
     return {task.name: task for task in (*model.tasks, *model.joints.values())}
 
 
-def predict_observed(model: Model, batch: Batch) -> dict[TaskName, Predicted]:
+def predict_observed(model: Model, batch: Batch, decisions: Decisions | None = None) -> dict[TaskName, Predicted]:
     """Predictions of all tasks and joint probabilities on the rows that carry their labels.
 
     Args:
         model: In evaluation mode.
         batch: Labelled rows, on any device.
+        decisions: Calibration that predictions go through.
     """
     batch = model.with_joints(batch.to(next(model.parameters()).device))
-    found = model.predict(batch.features)
+    found = calibrated(decisions, model.predict(batch.features))
     result = {}
     for name, task in measured_tasks(model).items():
         observed, weights = batch.observed[name], batch.weights.get(name)

@@ -81,19 +81,20 @@ def score(
     device = next(model.parameters()).device
     for batch in batches:
         batch = model.with_joints(batch.to(device))
-        predictions = _calibrated(decisions, model.predict(batch.features))
+        predictions = calibrated(decisions, model.predict(batch.features))
         for name, scorer in scorers.items():
             scorer.update(predictions[name], batch)
     model.train(training)
     return {name: scorer.compute() for name, scorer in scorers.items()}
 
 
-def _calibrated(decisions: Decisions | None, predictions: Mapping[TaskName, torch.Tensor]) -> dict[str, torch.Tensor]:
+def calibrated(decisions: Decisions | None, predictions: Mapping[TaskName, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Predictions through the calibration of their tasks, on the device where they are."""
     if decisions is None or not decisions.calibration:
         return dict(predictions)
     own = {name: predictions[name].float().cpu().numpy() for name in decisions.calibration}
-    calibrated = {name: torch.from_numpy(values) for name, values in decisions.calibrated(own).items()}
-    return {name: calibrated[name].to(values.device) if name in own else values for name, values in predictions.items()}
+    known = {name: torch.from_numpy(values) for name, values in decisions.calibrated(own).items()}
+    return {name: known[name].to(values.device) if name in own else values for name, values in predictions.items()}
 
 
 def selection_score(scores: Scores, weights: Mapping[TaskName, float] | None = None) -> float:

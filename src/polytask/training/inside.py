@@ -38,7 +38,7 @@ def write_diagnostics(
         bundle = load_bundle(folder / "bundle", allow_code=config.allow_code, device=device)
         found = diagnose(
             bundle.model, bundle.preprocessor, prepared.parts, prepared.part_rows,
-            segment=config.train.segment, findings=findings,
+            decisions=bundle.decisions, segment=config.train.segment, findings=findings,
         )  # fmt: skip
         write_json(folder / FILE, found)
     except Exception as error:  # noqa: BLE001  # the run is finished and kept, whatever this raises
