@@ -84,6 +84,9 @@ def test_who_is_harmed_and_what_is_not_known_is_said() -> None:
     assert "Its group harms click (−0.98 %) by more than noise" in said
     assert "click and like are one chain and stay together." in said
     assert "1 run failed" in said
+    helpful = made(np.array([[0, 3, 2], [1, 0, 4], [5, 6, 0.0]]) / 100, tasks=TASKS[:3])
+    partners = "The best partner is watch for like (+6 %), the worst like for click (+"
+    assert any(sentence.startswith(partners) for sentence in verdict(helpful, choose(helpful)))
 
 
 def test_without_groups_or_knowledge_there_is_an_answer() -> None:

@@ -102,7 +102,8 @@ def _strongest(affinity: Affinity) -> Iterator[str]:
     known, values = off_diagonal(affinity.mean)
     if not known.any() or len(affinity.tasks) < 3:
         return
-    places = [np.unravel_index(int(one), values.shape) for one in (values.argmax(), values.argmin())]
+    best, worst = np.where(known, values, -np.inf).argmax(), np.where(known, values, np.inf).argmin()
+    places = [np.unravel_index(int(one), values.shape) for one in (best, worst)]
     most, least = [
         f"{affinity.tasks[i]} for {affinity.tasks[j]} ({affinity.unit.signed(float(values[i, j]))})" for i, j in places
     ]
