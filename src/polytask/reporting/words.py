@@ -53,9 +53,9 @@ def signed(value: float) -> str:
 
     Example:
         >>> signed(0.01234), signed(-3.0)
-        ('+0.01234', '−3')
+        ('+0.0123', '−3')
     """
-    text = number(value)
+    text = number(value, 3)
     return text if text == "–" else ("+" if value > 0 else "") + text
 
 
