@@ -173,16 +173,14 @@ def comparison(folder: Path, tasks: Sequence[str] = TASKS) -> Path:
 
 
 def front(folder: Path, tasks: Sequence[str] = TASKS[:2]) -> Path:
+    """The first task against the others; of each preference two seeds."""
     shares = np.linspace(0.1, 0.9, 5)
     columns: dict[str, list[Any]] = {"label": ["linear"] * 10, "seed": [0, 1] * 5}
-    for place, task in enumerate(tasks):
-        share = shares if place == 0 else 1 - shares
-        columns[f"preference.{task}"] = np.repeat(share, 2).tolist()
-    for place, task in enumerate(tasks):
-        share = shares if place == 0 else 1 - shares
-        columns[f"{'greater' if place == 0 else 'smaller'}.{task}"] = [
-            float(np.sqrt(one) + 0.01 * seed) * (1 if place == 0 else -1) for one in share for seed in (0, 1)
-        ]
+    asked = {task: shares if place == 0 else (1 - shares) / (len(tasks) - 1) for place, task in enumerate(tasks)}
+    columns |= {f"preference.{task}": np.repeat(share, 2).tolist() for task, share in asked.items()}
+    for place, (task, share) in enumerate(asked.items()):
+        better, sign = ("greater", 1) if place == 0 else ("smaller", -1)
+        columns[f"{better}.{task}"] = [float(sign * np.sqrt(one) + 0.01 * seed) for one in share for seed in (0, 1)]
     write(folder / "front.json", {"format": 1, "columns": columns})
     chosen = {"words": "knee", "method": "linear", "preference": [columns[f"preference.{task}"][4] for task in tasks]}
     write(folder / "pareto.json", {"format": 1, "chosen": {**chosen, "seed": 0, "run": "runs/none"}})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_folders import everything, run
+from made_folders import everything, front, run
 
 from polytask.reporting import write_report
 
@@ -148,6 +148,17 @@ def test_a_preference_picks_a_point(opened: Opened) -> None:
     assert "0.5 : 0.5" in shipped
     assert "0.9 : 0.1" in prefer(100, 0)
     assert "0.1 : 0.9" in prefer(0, 100)
+
+
+def test_a_front_of_three_tasks_shows_two_at_a_time(browser: Any, tmp_path: Path) -> None:
+    file = write_report([front(tmp_path / "front", ("click", "like", "watch"))], tmp_path / "report.html")
+    with Opened(browser, file) as opened:
+        before = opened.page.locator("#front svg.marks").inner_html()
+        opened.page.locator("#front .vega-bindings select").first.select_option("2")
+        opened.page.wait_for_timeout(200)
+        assert opened.page.locator("#front svg.marks").inner_html() != before
+        assert opened.page.locator("form.choice input").count() == 3
+        assert opened.noise == []
 
 
 def test_time_moves_the_gates(opened: Opened) -> None:

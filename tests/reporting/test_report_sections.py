@@ -125,6 +125,13 @@ def test_a_run_in_the_middle_of_training_has_curves_and_no_scores(tmp_path: Path
     assert not section(page, "scores").blocks
 
 
+def test_seeds_that_are_not_there_yet_are_told(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", seeds=3)
+    assert not page_of(folder).verdict.startswith("Not finished")
+    (folder / "seeds" / "2" / "scores.json").unlink()
+    assert page_of(folder).verdict.startswith("Not finished, 2 of 3 seeds. ")
+
+
 def test_several_runs_are_laid_over_one_another(tmp_path: Path) -> None:
     page = page_of(run(tmp_path / "a" / "x"), run(tmp_path / "b" / "x"))
     assert page.title == "a/x and b/x"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Run:
         baselines: Per task, scores of its single-task network by seed.
         diagnostics: ``diagnostics.json`` of the first seed; empty without.
         compared: Whether it is the leader of a comparison, which says the rest.
+        planned: How many seeds its configuration asks for.
     """
 
     folder: Path
@@ -64,7 +65,12 @@ class Run:
     baselines: Mapping[str, Mapping[int | None, Scores]]
     diagnostics: Mapping[str, Any]
     compared: bool = False
-    finished: bool = field(default=True)
+    planned: int = 1
+
+    @property
+    def finished(self) -> int:
+        """Seeds with scores."""
+        return sum(bool(training.scores) for training in self.seeds)
 
     @cached_property
     def tasks(self) -> list[str]:
@@ -141,12 +147,11 @@ def read_run(folder: Path, gaps: Gaps, *, name: str | None = None, curves: int =
     if not several and isinstance(seeds[0].scores.get("seed"), int):
         seeds = [Training(seeds[0].scores["seed"], folder, seeds[0].scores, seeds[0].curves)]
     wanted = _get(config, "train", "seeds")
-    finished = all(seed.scores for seed in seeds) and not (isinstance(wanted, int) and wanted > len(seeds))
     diagnostics = read_json(seeds[0].folder / "diagnostics.json", gaps) or {}
     return Run(
         folder, name or folder.resolve().name, config, read_text(folder / "config.toml", gaps) or "",
         read_json(folder / "environment.json", gaps) or {}, seeds, _baselines(folder / "baselines", gaps), diagnostics,
-        finished=finished,
+        planned=wanted if isinstance(wanted, int) else len(seeds),
     )  # fmt: skip
 
 

@@ -28,7 +28,8 @@ def headline(material: Material) -> tuple[str, str, Sequence[Block]]:
     title = f"{run.name}: {run.method}, {count(len(run.tasks), 'task')}"
     found = lines(run)
     tiles = [Tiles([_tile(line) for line in found])] if 0 < len(found) <= MOST_TILES else []
-    return title, verdict(run, found), tiles
+    going = "" if run.finished >= run.planned or not found else f"Not finished, {run.finished} of {run.planned} seeds. "
+    return title, going + verdict(run, found), tiles
 
 
 def _compared(material: Material) -> Sequence[Block]:
