@@ -93,8 +93,8 @@ def test_python_gets_a_table_a_verdict_and_a_bundle(first: Comparison, table: pa
 def test_the_best_run_has_diagnostics_and_no_run_was_probed(first: Comparison) -> None:
     assert first.best is not None
     assert list(first.path.rglob("diagnostics.json")) == [first.best.parent / "diagnostics.json"]
-    records = [json.loads(line) for file in first.path.rglob("records.jsonl") for line in file.open()]
-    assert {record["kind"] for record in records} == {"step", "evaluation"}
+    records = [line for file in first.path.rglob("records.jsonl") for line in file.read_text().splitlines()]
+    assert {json.loads(record)["kind"] for record in records} == {"step", "evaluation"}
 
 
 def test_trees_learn_what_there_is(first: Comparison) -> None:

@@ -299,8 +299,8 @@ def test_a_trial_waits_for_those_whose_results_it_needs(tmp_path: Path, first: S
 
 def test_from_python(tmp_path: Path, table: pa.Table, new_config: Any) -> None:
     found = polytask.sweep(
-        new_config(TASKS, train=QUICK), tmp_path / "out", trials=2, space={"sharing.experts": [1, 2, 3]}, data=table,
-        objective=["click"], pruning="none", seed=3, final_seeds=0, verbose=False,
+        table, tasks={"click": "binary", "spend": "regression"}, train=QUICK, out=tmp_path / "out", trials=2,
+        space={"sharing.experts": [1, 2, 3]}, objective=["click"], pruning="none", seed=3, final_seeds=0, verbose=False,
     )  # fmt: skip
     assert [one.name for one in found.objectives] == ["click.auc"] and found.trials.num_rows == 2
     assert found.bundle is None and found.best is not None

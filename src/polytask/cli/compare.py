@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polytask.cli.options import AllowCode, ConfigFile, Overrides
+from polytask.cli.options import AllowCode, ConfigFile, Overrides, listed
 from polytask.cli.output import console
 from polytask.cli.report import Report, report_on_result
 from polytask.errors import UserError
@@ -63,7 +63,7 @@ def compare(
       polytask compare log.toml --sharing mmoe,ple --seeds 10 --workers 4 --out cmp --resume
     """
     given = {
-        "sharing": _listed(sharing), "balancers": _listed(balancers), "single": single, "seeds": seeds,
+        "sharing": listed(sharing), "balancers": listed(balancers), "single": single, "seeds": seeds,
         "lightgbm": lightgbm, "only_changed": only_changed,
     }  # fmt: skip
     changes = {key: value for key, value in given.items() if value is not None}
@@ -78,10 +78,6 @@ def compare(
         raise
     if report:
         report_on_result(out, target)
-
-
-def _listed(names: str | None) -> list[str] | None:
-    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _load(
@@ -101,16 +97,12 @@ def _more(
     path: Path, overrides: Sequence[str], changes: dict[str, Any], allow_code: Sequence[str]
 ) -> Iterator[Problem]:
     """What else is wrong with the parts that are listed, and with what the file names."""
-    from polytask.cli.inspection import inspect_config
+    from polytask.cli.inspection import errors_in
     from polytask.comparing.checks import part_problems
-    from polytask.comparing.table import SECTION, read_parts
+    from polytask.comparing.table import read_parts
 
     try:
         yield from part_problems(read_parts(path, overrides, changes), allow_code)
     except UserError as error:
         yield from error.problems
-    try:
-        problems: Sequence[Problem] = inspect_config(path, overrides, allow_code).errors
-    except UserError as error:
-        problems = error.problems
-    yield from (one for one in problems if one.where != SECTION)  # which belongs to this verb alone
+    yield from errors_in(path, overrides, allow_code)

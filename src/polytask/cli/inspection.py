@@ -50,6 +50,14 @@ def _data_alone(table: Mapping[str, Any], path: Path, problems: Sequence[Problem
         raise UserError(problems) from None
 
 
+def errors_in(path: Path, overrides: Sequence[str] = (), allow_code: Sequence[str] = ()) -> Sequence[Problem]:
+    """Everything that stops a run, also where the file itself is wrong."""
+    try:
+        return inspect_config(path, overrides, allow_code).errors
+    except UserError as error:
+        return error.problems
+
+
 def inspect_config(path: Path, overrides: Sequence[str] = (), allow_code: Sequence[str] = ()) -> Inspection:
     """Reads a file and looks at everything that it names.
 

@@ -18,3 +18,13 @@ AllowCode = Annotated[
 ]
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a run folder that holds one.")]
 Table = Annotated[str, typer.Argument(metavar="DATA", help="Parquet or CSV: a file, a folder or a glob.")]
+
+
+def listed(names: str | None) -> list[str] | None:
+    """Names with commas between.
+
+    Example:
+        >>> listed("mmoe, ple,"), listed(None)
+        (['mmoe', 'ple'], None)
+    """
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]

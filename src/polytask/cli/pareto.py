@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polytask.cli.options import AllowCode, Overrides
+from polytask.cli.options import AllowCode, Overrides, listed
 from polytask.cli.output import console
 from polytask.errors import Problem, UserError
 
@@ -81,7 +81,7 @@ def pareto(
         })  # fmt: skip
         return
     given = {
-        "method": _listed(method), "tasks": _listed(tasks), "points": points, "seeds": seeds, "baselines": baselines,
+        "method": listed(method), "tasks": listed(tasks), "points": points, "seeds": seeds, "baselines": baselines,
         "choose": choose, "floor": floors or None,
     }  # fmt: skip
     changes = {key: value for key, value in given.items() if value is not None}
@@ -116,10 +116,6 @@ def _again(
     show(found, target)
     target.print()
     target.print(f"bundle to use: {found.bundle_path}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _listed(names: str | None) -> list[str] | None:
-    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _floors(texts: Sequence[str]) -> dict[str, float]:
@@ -158,20 +154,13 @@ def _more(
     path: Path, overrides: Sequence[str], changes: dict[str, Any], allow_code: Sequence[str]
 ) -> Iterator[Problem]:
     """What else is wrong with the methods that are listed, and with what the file names."""
-    from polytask.cli.inspection import inspect_config
-    from polytask.config import apply_overrides, read_toml
+    from polytask.cli.inspection import errors_in
     from polytask.tradeoffs.checks import method_problems
-    from polytask.tradeoffs.table import SECTION, parse_pareto
+    from polytask.tradeoffs.table import read_methods
 
     try:
-        table = read_toml(path)
-        apply_overrides(table, overrides)
-        for part in parse_pareto(table.get(SECTION, {}), changes).method:
+        for part in read_methods(path, overrides, changes).method:
             yield from method_problems(part)
     except UserError as error:
         yield from error.problems
-    try:
-        problems: Sequence[Problem] = inspect_config(path, overrides, allow_code).errors
-    except UserError as error:
-        problems = error.problems
-    yield from problems
+    yield from errors_in(path, overrides, allow_code)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polytask.cli.options import AllowCode, ConfigFile, Overrides
+from polytask.cli.options import AllowCode, ConfigFile, Overrides, listed
 from polytask.cli.output import console
 from polytask.errors import UserError
 
 if TYPE_CHECKING:
     from polytask.config import Config
-    from polytask.errors import Problem
     from polytask.tuning.table import SweepConfig
 
 
@@ -60,8 +59,8 @@ def sweep(
       polytask sweep log.toml --objective tasks --trials 60 --out front
     """
     given = {
-        "trials": trials, "sharing": _listed(sharing), "balancers": _listed(balancers),
-        "objective": objective if objective in ("mean", "tasks") else _listed(objective), "pruning": pruning,
+        "trials": trials, "sharing": listed(sharing), "balancers": listed(balancers),
+        "objective": objective if objective in ("mean", "tasks") else listed(objective), "pruning": pruning,
         "seed": seed, "final_seeds": final_seeds,
     }  # fmt: skip
     changes = {key: value for key, value in given.items() if value is not None}
@@ -76,27 +75,14 @@ def sweep(
         raise
 
 
-def _listed(names: str | None) -> list[str] | None:
-    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
-
-
 def _load(
     path: Path, overrides: Sequence[str], changes: dict[str, Any], allow_code: Sequence[str]
 ) -> tuple[Config, SweepConfig]:
+    from polytask.cli.inspection import errors_in
     from polytask.tuning.table import read_sweep
 
     try:
         return read_sweep(path, overrides, changes, allow_code=allow_code)
     except UserError as error:
         # the data may hold more mistakes: one message should name them all
-        raise UserError(dict.fromkeys([*error.problems, *_more(path, overrides, allow_code)])) from None
-
-
-def _more(path: Path, overrides: Sequence[str], allow_code: Sequence[str]) -> Iterator[Problem]:
-    """What else is wrong with what the file names."""
-    from polytask.cli.inspection import inspect_config
-
-    try:
-        yield from inspect_config(path, overrides, allow_code).errors
-    except UserError as error:
-        yield from error.problems
+        raise UserError(dict.fromkeys([*error.problems, *errors_in(path, overrides, allow_code)])) from None

@@ -9,7 +9,6 @@ from dataclasses import replace
 from polytask.comparing.plan import Method, Plan
 from polytask.comparing.table import SECTION, CompareConfig
 from polytask.config import BalancerConfig, ComponentConfig, Config, component_problems
-from polytask.data.spaces import sample_space
 from polytask.errors import Problem, UserError
 from polytask.tables import Tables, report_on
 from polytask.training.prepared import Prepared
@@ -65,8 +64,7 @@ def build_problems(config: Config, plan: Plan, prepared: Prepared) -> list[Probl
 
 def task_config(config: Config, method: Method, task: str, prepared: Prepared) -> Config:
     """The configuration of one task's own network."""
-    (label,) = prepared.only(task).preprocessor.labels
-    return single_task(method.config(config), task, sample_space(label.spec, label.names))
+    return single_task(method.config(config), task, prepared.preprocessor)
 
 
 def group_config(config: Config, tasks: Sequence[str]) -> Config:

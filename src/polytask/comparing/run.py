@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from polytask.comparing import tables
 from polytask.comparing.analysis import Measure, analyse
@@ -21,16 +20,14 @@ from polytask.comparing.progress import Display
 from polytask.comparing.result import Comparison
 from polytask.comparing.table import CompareConfig, parse_comparison, read_comparison
 from polytask.comparing.work import do_runs
-from polytask.config import Config, absolute, parse_config
-from polytask.data.label_kinds import propose_tasks
-from polytask.data.sources import TableSource, open_source
+from polytask.config import Config, absolute
 from polytask.errors import Problem, UserError, raise_errors
 from polytask.serving.bundle import fitted_tasks
 from polytask.tables import Tables, open_tables
 from polytask.training.folder import ENVIRONMENT, check_folder, run_folder
+from polytask.training.given import Tasks, given
 from polytask.training.inside import write_diagnostics
-from polytask.training.prepared import Prepared, prepare
-from polytask.training.progress import show_finding
+from polytask.training.progress import prepare_shown, show_finding
 
 Part = str | Mapping[str, Any]
 
@@ -38,7 +35,7 @@ Part = str | Mapping[str, Any]
 def compare(
     data: Any,
     *,
-    tasks: Sequence[str] | Mapping[str, str | Mapping[str, Any]] | None = None,
+    tasks: Tasks | None = None,
     sharing: Sequence[Part] | None = None,
     balancers: Sequence[Part] | None = None,
     single: Part | None = None,
@@ -90,20 +87,15 @@ def compare(
         >>> found.verdict[:37]
         'One seed says nothing about noise: sh'
     """
-    given = {
+    parts = {
         "sharing": sharing, "balancers": balancers, "single": single, "seeds": seeds, "lightgbm": lightgbm,
     }  # fmt: skip
-    changes = {key: value for key, value in given.items() if value is not None}
-    table: TableSource | None = None
-    if isinstance(data, Config):
-        config, options = data, parse_comparison({}, changes)
-    elif isinstance(data, str | Path) and Path(data).suffix == ".toml":
-        config, options = read_comparison(Path(data), (), changes, allow_code=allow_code)
-    else:
-        table = open_source(data)
-        config, options = table_config(table, tasks, train, allow_code), parse_comparison({}, changes)
-    if table is None and (tasks is not None or train is not None):
-        raise UserError(Problem("tasks, train", "given beside a configuration", "write them into the configuration"))
+    changes = {key: value for key, value in parts.items() if value is not None}
+    config, options, table = given(
+        data, tasks=tasks, train=train, allow_code=allow_code,
+        read=lambda file: read_comparison(file, (), changes, allow_code=allow_code),
+        otherwise=lambda: parse_comparison({}, changes),
+    )  # fmt: skip
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "comparison"
     console = Console() if verbose else None
     return run_comparison(config, options, folder, workers=workers, resume=resume, console=console, data=table)
@@ -139,7 +131,7 @@ def run_comparison(
     base = base.model_copy(update={"train": once})
     plan, opened = _checked(base, options, data, console)
     check_folder(out, base, opened, resume=resume)
-    prepared = _prepared(base, opened, console)
+    prepared = prepare_shown(base, opened, console)
     raise_errors(build_problems(base, plan, prepared))
     if console is not None:
         console.print(_size(plan), highlight=False)
@@ -195,14 +187,6 @@ def _checked(config: Config, options: CompareConfig, data: Any, console: Console
     return plan, opened
 
 
-def _prepared(config: Config, opened: Tables, console: Console | None) -> Prepared:
-    with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
-        bar = progress.add_task("reading the training rows", total=opened.train.rows)
-        return prepare(
-            opened, buffer=config.train.shuffle_buffer, progress=lambda rows: progress.update(bar, advance=rows)
-        )
-
-
 def _tell(problem: Problem, console: Console | None) -> None:
     if console is not None:
         show_finding(problem, console)
@@ -225,26 +209,3 @@ def _say_where(result: Comparison, missing: str | None, console: Console) -> Non
     if result.best is not None:
         console.print(f"bundle to use: {result.best}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"everything else: {result.path}", markup=False, highlight=False, soft_wrap=True)
-
-
-def table_config(
-    table: TableSource,
-    tasks: Sequence[str] | Mapping[str, str | Mapping[str, Any]] | None,
-    train: Mapping[str, Any] | None,
-    allow_code: Sequence[str],
-) -> Config:
-    """The configuration of a table in memory, or of a file; see `compare`."""
-    if tasks is None:
-        raise UserError(Problem("tasks", "missing", "name the label columns, or give a configuration"))
-    if isinstance(tasks, Mapping):
-        tables_ = {
-            name: {"kind": task, "label": name} if isinstance(task, str) else task for name, task in tasks.items()
-        }
-    else:
-        tables_ = {}
-        for task in propose_tasks(table, tasks):
-            classes = {} if task.spec.classes is None else {"classes": list(task.spec.classes)}
-            tables_[task.name] = {"kind": task.kind, "label": task.spec.label, **classes, **task.options}
-    source = table.name if table.files else "memory"
-    whole = {"data": {"source": source}, "tasks": tables_, "train": dict(train or {})}
-    return parse_config(whole, allow_code=allow_code)

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from polytask.config import BalancerConfig, ComponentConfig, Config, apply_overrides, parse_config, read_toml
+from polytask.config import BalancerConfig, ComponentConfig, Config, parse_section, read_section, read_with_section
 from polytask.config.base import Positive, Table
-from polytask.config.problems import problems_of
-from polytask.errors import Problem, UserError
 
 SECTION = "compare"
 
@@ -69,29 +67,12 @@ def read_comparison(
     Raises:
         UserError: With every mistake found.
     """
-    table = read_toml(path)
-    apply_overrides(table, overrides)
-    compare = table.pop(SECTION, {})
-    problems: list[Problem] = []
-    config, found = None, CompareConfig()
-    try:
-        config = parse_config(table, relative_to=path.parent, allow_code=allow_code)
-    except UserError as error:
-        problems += error.problems
-    try:
-        found = parse_comparison(compare, changes)
-    except UserError as error:
-        problems += error.problems
-    if problems or config is None:
-        raise UserError(problems)
-    return config, found
+    return read_with_section(path, SECTION, CompareConfig, overrides, changes, allow_code=allow_code)
 
 
 def read_parts(path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> CompareConfig:
     """The ``[compare]`` table alone; see `read_comparison`."""
-    table = read_toml(path)
-    apply_overrides(table, overrides)
-    return parse_comparison(table.get(SECTION, {}), changes)
+    return read_section(path, SECTION, CompareConfig, overrides, changes)
 
 
 def parse_comparison(table: object, changes: Mapping[str, Any] | None = None) -> CompareConfig:
@@ -105,11 +86,4 @@ def parse_comparison(table: object, changes: Mapping[str, Any] | None = None) ->
         Traceback (most recent call last):
         polytask.errors.UserError: compare.seed: unknown key (value 3); did you mean 'seeds'?
     """
-    if not isinstance(table, Mapping):
-        raise UserError(Problem(SECTION, f"{table!r} is no table", "write [compare] and keys below it"))
-    try:
-        return CompareConfig.model_validate({**table, **(changes or {})})
-    except ValidationError as error:
-        raise UserError(
-            Problem(f"{SECTION}.{one.where}", one.what, one.remedy) for one in problems_of(error, CompareConfig)
-        ) from error
+    return parse_section(table, SECTION, CompareConfig, changes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -119,6 +119,13 @@ class Preprocessor:
             names += [*label.columns, *(name for name in extra if name)]
         return tuple(dict.fromkeys(names))
 
+    def columns_of_others(self, tasks: Collection[TaskName]) -> tuple[str, ...]:
+        """Raw columns of labels and weights that only other tasks read; where these are away, they are no features."""
+        own = {name for label in self.labels if label.spec.task in tasks for name in _of(label)}
+        own |= set(self.feature_columns())
+        read = dict.fromkeys(name for label in self.labels for name in _of(label))
+        return tuple(name for name in read if name not in own)
+
     def columns_read(self) -> tuple[str, ...]:
         """Raw columns of labelled rows that are read at all, each once."""
         return tuple(dict.fromkeys((*self.feature_columns(), *self.label_columns())))
@@ -203,3 +210,7 @@ class Preprocessor:
                 yield Problem(f"column '{column.name}'", "holds lists, the model expects one value a row")
             elif isinstance(column, DatetimeColumn) and text:
                 yield Problem(f"column '{column.name}'", "holds text, the model expects dates or times")
+
+
+def _of(label: LabelEncoder) -> tuple[str, ...]:
+    return label.columns if label.spec.weight is None else (*label.columns, label.spec.weight)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from polytask.comparing.checks import build_problems, data_problems
 from polytask.comparing.plan import Plan
@@ -24,8 +23,8 @@ from polytask.grouping.options import Options
 from polytask.grouping.pairs import pair_methods, pair_runs, train_pairs
 from polytask.tables import Tables, open_tables
 from polytask.training.folder import check_folder, run_folder
-from polytask.training.prepared import Prepared, prepare
-from polytask.training.progress import show_finding
+from polytask.training.prepared import Prepared
+from polytask.training.progress import prepare_shown, show_finding
 from polytask.training.single import choose_device
 
 
@@ -108,9 +107,4 @@ def open_bench(config: Config, options: Options, out: Path, console: Console | N
         assert console is not None
         show_finding(problem, console)
     check_folder(out, config, opened, resume=options.resume)
-    with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
-        bar = progress.add_task("reading the training rows", total=opened.train.rows)
-        prepared = prepare(
-            opened, buffer=config.train.shuffle_buffer, progress=lambda rows: progress.update(bar, advance=rows)
-        )
-    return Bench(config, opened, prepared, out, console)
+    return Bench(config, opened, prepare_shown(config, opened, console), out, console)

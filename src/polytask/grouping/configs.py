@@ -7,7 +7,6 @@ from pathlib import Path
 
 from polytask.comparing.checks import group_config
 from polytask.config import Config, dump_config
-from polytask.data.labels import LabelEncoder
 from polytask.data.preprocessor import Preprocessor
 from polytask.files import whole_file
 
@@ -35,15 +34,8 @@ def write_configs(config: Config, groups: Sequence[Sequence[str]], preprocessor:
 
 def without_others(config: Config, tasks: Sequence[str], preprocessor: Preprocessor) -> Config:
     """The configuration of some tasks, to be trained on the table itself."""
-    features = {column.name for column in preprocessor.columns}
-    own = {name for label in preprocessor.labels if label.spec.task in tasks for name in _columns(label)}
-    read = dict.fromkeys(name for label in preprocessor.labels for name in _columns(label))
-    others = [name for name in read if name not in own | features | set(config.data.drop)]
-    data = config.data.model_copy(update={"drop": (*config.data.drop, *others)})
+    drop = dict.fromkeys((*config.data.drop, *preprocessor.columns_of_others(tasks)))
+    data = config.data.model_copy(update={"drop": tuple(drop)})
     one = group_config(config, tasks)
     train = one.train.model_copy(update={"probe_affinity": False})  # which is measured
     return one.model_copy(update={"data": data, "train": train})
-
-
-def _columns(label: LabelEncoder) -> tuple[str, ...]:
-    return label.columns if label.spec.weight is None else (*label.columns, label.spec.weight)

@@ -11,10 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from polytask.comparing import tables
-from polytask.comparing.run import table_config
 from polytask.config import Config, absolute, load_config
-from polytask.data.sources import TableSource, open_source
-from polytask.errors import Problem, UserError, raise_errors
+from polytask.errors import raise_errors
 from polytask.files import make_folder
 from polytask.grouping.affinity import named
 from polytask.grouping.bench import Bench, open_bench
@@ -25,6 +23,7 @@ from polytask.grouping.options import Options
 from polytask.grouping.result import CHECK, Grouping
 from polytask.serving import load_bundle
 from polytask.training.folder import CONFIG
+from polytask.training.given import Tasks, given
 
 ON_SCREEN = 8
 """Tasks whose affinities fit a terminal."""
@@ -33,7 +32,7 @@ ON_SCREEN = 8
 def group(
     data: Any,
     *,
-    tasks: Sequence[str] | Mapping[str, str | Mapping[str, Any]] | None = None,
+    tasks: Tasks | None = None,
     method: Literal["lookahead", "pairs"] = "lookahead",
     groups: int | None = None,
     overlap: bool = False,
@@ -90,20 +89,11 @@ def group(
         ((3, 3), ['buys', 'spends', 'visits'])
     """
     options = Options(method, groups, overlap, seeds, check, workers, resume)
-    table: TableSource | None = None
-    run: Path | None = None
-    if isinstance(data, Config):
-        config = data
-    elif isinstance(data, str | Path) and Path(data).suffix == ".toml":
-        config = load_config(Path(data), allow_code=allow_code)
-    elif isinstance(data, str | Path) and (Path(data) / CONFIG).is_file():
-        run = Path(data)
-        config = load_config(run / CONFIG, allow_code=allow_code)
-    else:
-        table = open_source(data)
-        config = table_config(table, tasks, train, allow_code)
-    if table is None and (tasks is not None or train is not None):
-        raise UserError(Problem("tasks, train", "given beside a configuration", "write them into the configuration"))
+    run = Path(data) if isinstance(data, str | Path) and (Path(data) / CONFIG).is_file() else None
+    config, _, table = given(
+        data if run is None else run / CONFIG, tasks=tasks, train=train, allow_code=allow_code,
+        read=lambda file: (load_config(file, allow_code=allow_code), None), otherwise=lambda: None,
+    )  # fmt: skip
     folder = Path(out) if out is not None else None
     if folder is None:
         folder = run / "grouping" if run is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "grouping"

@@ -9,13 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from polytask.comparing.run import table_config
-from polytask.config import Config
-from polytask.data.sources import TableSource, open_source
-from polytask.errors import Problem, UserError
 from polytask.tradeoffs.result import TradeOff
 from polytask.tradeoffs.run import run_pareto
 from polytask.tradeoffs.table import parse_pareto, read_pareto
+from polytask.training.given import Tasks, given
 
 Part = str | Mapping[str, Any]
 
@@ -23,7 +20,7 @@ Part = str | Mapping[str, Any]
 def pareto(
     data: Any,
     *,
-    tasks: Sequence[str] | Mapping[str, str | Mapping[str, Any]] | None = None,
+    tasks: Tasks | None = None,
     traded: Sequence[str] | None = None,
     method: Part | Sequence[Part] | None = None,
     points: int | None = None,
@@ -84,21 +81,16 @@ def pareto(
         >>> found.choose("buys=1,spends=1").chosen.point.preference
         (0.5, 0.5)
     """
-    given = {
+    parts = {
         "tasks": traded, "method": method, "points": points, "preferences": preferences, "seeds": seeds,
         "baselines": baselines, "reference": reference, "choose": choose, "floor": floor,
     }  # fmt: skip
-    changes = {key: value for key, value in given.items() if value is not None}
-    table: TableSource | None = None
-    if isinstance(data, Config):
-        config, options = data, parse_pareto({}, changes)
-    elif isinstance(data, str | Path) and Path(data).suffix == ".toml":
-        config, options = read_pareto(Path(data), (), changes, allow_code=allow_code)
-    else:
-        table = open_source(data)
-        config, options = table_config(table, tasks, train, allow_code), parse_pareto({}, changes)
-    if table is None and (tasks is not None or train is not None):
-        raise UserError(Problem("tasks, train", "given beside a configuration", "write them into the configuration"))
+    changes = {key: value for key, value in parts.items() if value is not None}
+    config, options, table = given(
+        data, tasks=tasks, train=train, allow_code=allow_code,
+        read=lambda file: read_pareto(file, (), changes, allow_code=allow_code),
+        otherwise=lambda: parse_pareto({}, changes),
+    )  # fmt: skip
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "front"
     console = Console() if verbose else None
     return run_pareto(config, options, folder, workers=workers, resume=resume, console=console, data=table)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from polytask.comparing.outcome import Outcome
 from polytask.comparing.plan import Run
@@ -31,8 +30,8 @@ from polytask.tradeoffs.table import ParetoConfig
 from polytask.tradeoffs.units import constant_losses
 from polytask.tradeoffs.words import show
 from polytask.training.folder import ENVIRONMENT, check_folder, run_folder
-from polytask.training.prepared import Prepared, prepare
-from polytask.training.progress import show_finding
+from polytask.training.prepared import Prepared
+from polytask.training.progress import prepare_shown, show_finding
 
 
 def run_pareto(
@@ -65,7 +64,7 @@ def run_pareto(
     base = base.model_copy(update={"train": once})
     plan, opened = _checked(base, options, data, console)
     check_folder(out, base, opened, resume=resume)
-    prepared = _prepared(base, opened, console)
+    prepared = prepare_shown(base, opened, console)
     units = constant_losses(base, prepared) if plan.scaled else dict.fromkeys(base.tasks, 1.0)
     raise_errors(build_problems(base, plan, prepared, units))
     runs = list(plan.runs(base, units))
@@ -142,14 +141,6 @@ def _checked(config: Config, options: ParetoConfig, data: Any, console: Console 
             what = f"'{config.balancer.use}' gives way to the methods of the front"
             show_finding(Problem("balancer", what, severity="note"), console)
     return plan, opened
-
-
-def _prepared(config: Config, opened: Tables, console: Console | None) -> Prepared:
-    with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
-        bar = progress.add_task("reading the training rows", total=opened.train.rows)
-        return prepare(
-            opened, buffer=config.train.shuffle_buffer, progress=lambda rows: progress.update(bar, advance=rows)
-        )
 
 
 def _size(plan: Plan, runs: list[Run]) -> str:

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from polytask.config import BalancerConfig, Config, apply_overrides, parse_config, read_toml
+from polytask.config import BalancerConfig, Config, parse_section, read_section, read_with_section
 from polytask.config.base import Names, Positive, Table
-from polytask.config.problems import problems_of
-from polytask.errors import Problem, UserError
 
 SECTION = "pareto"
 
@@ -80,22 +78,12 @@ def read_pareto(
     Raises:
         UserError: With every mistake found.
     """
-    table = read_toml(path)
-    apply_overrides(table, overrides)
-    section = table.pop(SECTION, {})
-    problems: list[Problem] = []
-    config, found = None, ParetoConfig()
-    try:
-        config = parse_config(table, relative_to=path.parent, allow_code=allow_code)
-    except UserError as error:
-        problems += error.problems
-    try:
-        found = parse_pareto(section, changes)
-    except UserError as error:
-        problems += error.problems
-    if problems or config is None:
-        raise UserError(problems)
-    return config, found
+    return read_with_section(path, SECTION, ParetoConfig, overrides, changes, allow_code=allow_code)
+
+
+def read_methods(path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> ParetoConfig:
+    """The ``[pareto]`` table alone; see `read_pareto`."""
+    return read_section(path, SECTION, ParetoConfig, overrides, changes)
 
 
 def parse_pareto(table: object, changes: Mapping[str, Any] | None = None) -> ParetoConfig:
@@ -109,11 +97,4 @@ def parse_pareto(table: object, changes: Mapping[str, Any] | None = None) -> Par
         Traceback (most recent call last):
         polytask.errors.UserError: pareto.point: unknown key (value 3); did you mean 'points'?
     """
-    if not isinstance(table, Mapping):
-        raise UserError(Problem(SECTION, f"{table!r} is no table", "write [pareto] and keys below it"))
-    try:
-        return ParetoConfig.model_validate({**table, **(changes or {})})
-    except ValidationError as error:
-        raise UserError(
-            Problem(f"{SECTION}.{one.where}", one.what, one.remedy) for one in problems_of(error, ParetoConfig)
-        ) from error
+    return parse_section(table, SECTION, ParetoConfig, changes)

@@ -9,8 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from polytask.config import Config
 from polytask.errors import Problem
+from polytask.tables import Tables
 from polytask.training.loop import EvaluationRecord, Record, Training
+from polytask.training.prepared import Prepared, prepare
 from polytask.training.step import StepRecord
 
 _SMOOTHING = 0.98
@@ -84,6 +87,15 @@ class TerminalWatcher:
         """The smoothed losses of the first tasks."""
         shown = [f"{name} {_number(loss)}" for name, loss in zip(self._names, self._smooth, strict=True)][:6]
         return "  ".join(shown) + (" ..." if len(self._names) > 6 else "")
+
+
+def prepare_shown(config: Config, tables: Tables, console: Console | None) -> Prepared:
+    """`prepare`, with a bar while the training rows are read."""
+    with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
+        bar = progress.add_task("reading the training rows", total=tables.train.rows)
+        return prepare(
+            tables, buffer=config.train.shuffle_buffer, progress=lambda rows: progress.update(bar, advance=rows)
+        )
 
 
 def show_finding(problem: Problem, console: Console) -> None:

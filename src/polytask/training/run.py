@@ -13,10 +13,10 @@ import pyarrow as pa
 import torch
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
 from polytask.chained import joint_tasks
 from polytask.config import BalancerConfig, Config, absolute
+from polytask.data.preprocessor import Preprocessor
 from polytask.data.spaces import sample_space
 from polytask.errors import Problem, raise_errors
 from polytask.evaluation.diagnostics import FILE as DIAGNOSTICS
@@ -29,8 +29,8 @@ from polytask.tables import Tables, open_tables, report_on
 from polytask.tasks import Task
 from polytask.training.folder import check_folder, run_folder
 from polytask.training.inside import write_diagnostics
-from polytask.training.prepared import Prepared, prepare
-from polytask.training.progress import TerminalWatcher, show_finding
+from polytask.training.prepared import Prepared
+from polytask.training.progress import TerminalWatcher, prepare_shown, show_finding
 from polytask.training.single import Watcher, choose_device, read_scores, train_one
 from polytask.training.summary import AllScores, average, comparison
 from polytask.training.warm import extended, other_columns, roles_of
@@ -139,13 +139,26 @@ def train_run(
     return result
 
 
-def single_task(config: Config, task: str, where: str | None) -> Config:
-    """The configuration of one task's baseline, in the same sample space: all else is equal, nothing is to balance."""
+def single_task(config: Config, task: str, preprocessor: Preprocessor) -> Config:
+    """The configuration of one task's baseline, in the same sample space: all else is equal, nothing is to balance.
+
+    Trained as it is, it does not take the labels of the others for features.
+
+    Args:
+        config: Of all tasks.
+        task: Which.
+        preprocessor: Of all tasks, fitted.
+    """
+    (label,) = (one for one in preprocessor.labels if one.spec.task == task)
+    drop = dict.fromkeys((*config.data.drop, *preprocessor.columns_of_others([task])))
+    data = config.data.model_copy(update={"drop": tuple(drop)})
     once: dict[str, Any] = {"seeds": 1, "baselines": False, "warm_start": None, "selection": None}
     once |= {"probe": 0, "diagnostics": False}
     alone = config.train.model_copy(update=once)
-    tasks = {task: config.tasks[task].model_copy(update={"after": None, "where": where})}
-    update = {"tasks": tasks, "balancer": BalancerConfig(use="equal"), "chain": None, "fusion": None}
+    tasks = {
+        task: config.tasks[task].model_copy(update={"after": None, "where": sample_space(label.spec, label.names)})
+    }
+    update = {"data": data, "tasks": tasks, "balancer": BalancerConfig(use="equal"), "chain": None, "fusion": None}
     return config.model_copy(update={**update, "train": alone})
 
 
@@ -220,8 +233,7 @@ def _baseline(config: Config, prepared: Prepared, out: Path, task: str, seed: in
     title = f"{task} alone" + (f", seed {seed}" if config.train.seeds > 1 else "")
     folder = _seed_folder(config, out / "baselines" / task, seed)
     own = prepared.only(task)
-    (label,) = own.preprocessor.labels
-    alone = single_task(config, task, sample_space(label.spec, label.names))
+    alone = single_task(config, task, prepared.preprocessor)
     alone = alone.model_copy(update={"train": alone.train.model_copy(update={"seed": seed})})
     return train_one(alone, own, folder, seed=seed, title=title, watcher=watcher)
 
@@ -234,13 +246,7 @@ def _prepare(config: Config, tables: Tables, console: Console | None) -> Prepare
             if console is not None:
                 show_finding(problem, console)
         tables = replace(tables, roles=roles_of(bundle.preprocessor, tables.roles))
-    with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
-        bar = progress.add_task("reading the training rows", total=tables.train.rows)
-
-        def advance(rows: int) -> None:
-            progress.update(bar, advance=rows)
-
-        prepared = prepare(tables, buffer=config.train.shuffle_buffer, progress=advance)
+    prepared = prepare_shown(config, tables, console)
     if bundle is None:
         return prepared
     return replace(prepared, preprocessor=extended(bundle.preprocessor, prepared.preprocessor))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from polytask.comparing.checks import data_problems
 from polytask.config import Config, absolute
@@ -16,8 +15,8 @@ from polytask.errors import Problem, UserError, raise_errors
 from polytask.serving.bundle import fitted_tasks
 from polytask.tables import Tables, open_tables
 from polytask.training.folder import check_folder, run_folder
-from polytask.training.prepared import Prepared, prepare
-from polytask.training.progress import show_finding
+from polytask.training.given import Tasks, given
+from polytask.training.progress import prepare_shown, show_finding
 from polytask.tuning.checks import build_problems, find_methods, setting_problems
 from polytask.tuning.finals import Finals
 from polytask.tuning.journal import Journal, load_optuna
@@ -38,9 +37,9 @@ SETTINGS = ("objective", "sampler", "seed", "parallel", "pruning")
 
 
 def sweep(
-    config: Config | Path | str,
-    out: Path | str | None = None,
+    data: Any,
     *,
+    tasks: Tasks | None = None,
     trials: int | None = None,
     sharing: Sequence[Any] | None = None,
     balancers: Sequence[Any] | None = None,
@@ -49,17 +48,19 @@ def sweep(
     pruning: str | None = None,
     seed: int | None = None,
     final_seeds: int | None = None,
+    train: Mapping[str, Any] | None = None,
+    out: Path | str | None = None,
     workers: int = 1,
     resume: bool = False,
     verbose: bool = True,
-    data: Any = None,
     allow_code: Sequence[str] = (),
 ) -> Sweep:
     """Searches a space of settings with the same number of trials for every method.
 
     Args:
-        config: A configuration, or the path of its TOML file (with or without a ``[sweep]`` table).
-        out: The folder; a temporary one if left out.
+        data: A configuration, the path of its TOML file (with or without a ``[sweep]`` table), or a table as
+            `polytask.fit` takes it, with ``tasks``.
+        tasks: For a table: label columns, or per task its kind or its whole table.
         trials: Trainings of every method; 20 unless the file says otherwise.
         sharing: Architectures: names, or tables (``{"use": "mmoe", "levels": 3}``).
         balancers: Balancers, likewise; every architecture with every balancer is a method.
@@ -69,11 +70,12 @@ def sweep(
         pruning: ``"median"``, ``"halving"`` or ``"none"``.
         seed: Of the suggestions.
         final_seeds: Seeds with which the best of each method is trained at the end.
+        train: For a table: the ``[train]`` table.
+        out: The folder; a temporary one if left out.
         workers: Trials at a time, each in a process of its own. A script that asks for several must be importable: what
             it does stands below ``if __name__ == "__main__":``.
         resume: Go on with what the folder holds; trials and methods may have grown.
         verbose: Whether progress and tables are printed.
-        data: A table in memory, in place of ``data.source``.
         allow_code: Modules of your own that options may name.
 
     Returns:
@@ -86,29 +88,27 @@ def sweep(
 
     Example:
         >>> import numpy as np
-        >>> from polytask import Config
         >>> rng = np.random.default_rng(0)
         >>> x = rng.normal(size=600)
         >>> table = {"x": x, "buys": (x > rng.normal(size=600)).astype(int), "spends": x + rng.normal(size=600)}
-        >>> tasks = {"buys": {"kind": "binary", "label": "buys"}, "spends": {"kind": "regression", "label": "spends"}}
-        >>> config = Config.model_validate({"data": {"source": "memory"}, "tasks": tasks, "train": {"epochs": 1}})
         >>> space = {"train.learning_rate": [0.001, 0.01], "sharing.experts": [2, 4]}
-        >>> found = sweep(config, trials=3, space=space, data=table, verbose=False)
+        >>> found = sweep(table, tasks=["buys", "spends"], trials=3, space=space, train={"epochs": 1}, verbose=False)
         >>> found.trials["state"].to_pylist(), found.config.name
         (['complete', 'complete', 'complete'], 'best.toml')
     """
-    given = {
+    parts = {
         "trials": trials, "sharing": sharing, "balancers": balancers, "objective": objective, "space": space,
         "pruning": pruning, "seed": seed, "final_seeds": final_seeds,
     }  # fmt: skip
-    changes = {key: value for key, value in given.items() if value is not None}
-    if isinstance(config, Config):
-        loaded, options = config, parse_sweep({}, changes)
-    else:
-        loaded, options = read_sweep(Path(config), (), changes, allow_code=allow_code)
+    changes = {key: value for key, value in parts.items() if value is not None}
+    config, options, table = given(
+        data, tasks=tasks, train=train, allow_code=allow_code,
+        read=lambda file: read_sweep(file, (), changes, allow_code=allow_code),
+        otherwise=lambda: parse_sweep({}, changes),
+    )  # fmt: skip
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "sweep"
     console = Console() if verbose else None
-    return run_sweep(loaded, options, folder, workers=workers, resume=resume, console=console, data=data)
+    return run_sweep(config, options, folder, workers=workers, resume=resume, console=console, data=table)
 
 
 def run_sweep(
@@ -142,7 +142,7 @@ def run_sweep(
     base = whole.model_copy(update={"train": whole.train.model_copy(update={"seeds": 1, "baselines": False})})
     methods, opened = _checked(base, options, data, console)
     check_folder(out, base, opened, resume=resume)
-    prepared = _prepared(base, opened, console)
+    prepared = prepare_shown(base, opened, console)
     raise_errors(build_problems(methods, prepared))
     measures = measures_of(fitted_tasks(base, prepared.preprocessor))
     objectives = objectives_of(options.objective, measures)
@@ -195,14 +195,6 @@ def _checked(config: Config, options: SweepConfig, data: Any, console: Console |
         for problem in found:
             show_finding(problem, console)
     return methods, opened
-
-
-def _prepared(config: Config, opened: Tables, console: Console | None) -> Prepared:
-    with Progress(console=console, transient=True, disable=console is None or not console.is_terminal) as progress:
-        bar = progress.add_task("reading the training rows", total=opened.train.rows)
-        return prepare(
-            opened, buffer=config.train.shuffle_buffer, progress=lambda rows: progress.update(bar, advance=rows)
-        )
 
 
 def _size(methods: Sequence[Method], options: SweepConfig, workers: int) -> str:

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from polytask.config import BalancerConfig, ComponentConfig, Config, apply_overrides, parse_config, read_toml
+from polytask.config import BalancerConfig, ComponentConfig, Config, parse_section, read_with_section
 from polytask.config.base import Names, Positive, Table
-from polytask.config.problems import problems_of
-from polytask.errors import Problem, UserError
 
 SECTION = "sweep"
 
@@ -82,21 +80,7 @@ def read_sweep(
     Raises:
         UserError: With every mistake found.
     """
-    table = read_toml(path)
-    apply_overrides(table, overrides)
-    problems: list[Problem] = []
-    config, found = None, None
-    try:
-        config = parse_config(table, relative_to=path.parent, allow_code=allow_code)
-    except UserError as error:
-        problems += error.problems
-    try:
-        found = parse_sweep(table.get(SECTION, {}), changes)
-    except UserError as error:
-        problems += error.problems
-    if config is None or found is None:
-        raise UserError(problems)
-    return config, found
+    return read_with_section(path, SECTION, SweepConfig, overrides, changes, allow_code=allow_code)
 
 
 def parse_sweep(table: object, changes: Mapping[str, Any] | None = None) -> SweepConfig:
@@ -110,11 +94,4 @@ def parse_sweep(table: object, changes: Mapping[str, Any] | None = None) -> Swee
         Traceback (most recent call last):
         polytask.errors.UserError: sweep.trails: unknown key (value 3); did you mean 'trials'?
     """
-    if not isinstance(table, Mapping):
-        raise UserError(Problem(SECTION, f"{table!r} is no table", "write [sweep] and keys below it"))
-    try:
-        return SweepConfig.model_validate({**table, **(changes or {})})
-    except ValidationError as error:
-        raise UserError(
-            Problem(f"{SECTION}.{one.where}", one.what, one.remedy) for one in problems_of(error, SweepConfig)
-        ) from error
+    return parse_section(table, SECTION, SweepConfig, changes)

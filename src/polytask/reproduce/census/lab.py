@@ -15,7 +15,6 @@ import torch
 
 from polytask.config import Config, parse_config
 from polytask.data.reader import Reader
-from polytask.data.spaces import sample_space
 from polytask.errors import Problem, UserError
 from polytask.evaluation.scores import score
 from polytask.reproduce.census.experiment import CensusExperiment, Group
@@ -75,8 +74,7 @@ class Lab:
         prepared = self.rows(job.group, job.task)
         config = configuration(self._experiment, group, job.method, job.settings, self._folder)
         if job.task is not None:
-            (label,) = prepared.preprocessor.labels
-            config = single_task(config, job.task, sample_space(label.spec, label.names))
+            config = single_task(config, job.task, self.rows(job.group).preprocessor)
         return train_network(
             config, prepared, job, objective=job.task or group.main, patience=self._experiment.networks.patience
         )

@@ -1,0 +1,85 @@
+"""Tables that belong to one command alone, beside those of training: ``[compare]``, ``[pareto]``, ``[sweep]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from polytask.config.base import Table
+from polytask.config.loading import apply_overrides, parse_config, read_toml
+from polytask.config.models import Config
+from polytask.config.problems import problems_of
+from polytask.errors import Problem, UserError
+
+Section = TypeVar("Section", bound=Table)
+
+
+def read_with_section(
+    path: Path,
+    name: str,
+    model: type[Section],
+    overrides: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    *,
+    allow_code: Sequence[str] = (),
+) -> tuple[Config, Section]:
+    """Reads a configuration with one of these tables.
+
+    Args:
+        path: The TOML file.
+        name: Of the table.
+        model: Its typed form.
+        overrides: As for `polytask.config.load_config`; they may go into the table as well.
+        changes: Keys of the table that replace those of the file.
+        allow_code: Modules outside polytask whose functions the file may name.
+
+    Raises:
+        UserError: With every mistake found.
+    """
+    whole = read_toml(path)
+    apply_overrides(whole, overrides)
+    problems: list[Problem] = []
+    config, section = None, None
+    try:
+        config = parse_config(whole, relative_to=path.parent, allow_code=allow_code)
+    except UserError as error:
+        problems += error.problems
+    try:
+        section = parse_section(whole.get(name, {}), name, model, changes)
+    except UserError as error:
+        problems += error.problems
+    if config is None or section is None:
+        raise UserError(problems)
+    return config, section
+
+
+def read_section(
+    path: Path,
+    name: str,
+    model: type[Section],
+    overrides: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> Section:
+    """The table alone; see `read_with_section`."""
+    whole = read_toml(path)
+    apply_overrides(whole, overrides)
+    return parse_section(whole.get(name, {}), name, model, changes)
+
+
+def parse_section(table: object, name: str, model: type[Section], changes: Mapping[str, Any] | None = None) -> Section:
+    """Checks the keys of a table; the names in it are looked up by those who use it.
+
+    Raises:
+        UserError: With every mistake found.
+    """
+    if not isinstance(table, Mapping):
+        raise UserError(Problem(name, f"{table!r} is no table", f"write [{name}] and keys below it"))
+    try:
+        return model.model_validate({**table, **(changes or {})})
+    except ValidationError as error:
+        raise UserError(
+            Problem(f"{name}.{one.where}", one.what, one.remedy) for one in problems_of(error, model)
+        ) from error
