@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 import polytask
@@ -79,13 +81,20 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
 
 @pytest.fixture
 def run_of(tmp_path: Path, log: PreparedDataset) -> Callable[..., RunResult]:
-    def build(name: str, *overrides: str) -> RunResult:
+    def build(name: str, *overrides: str, console: Console | None = None) -> RunResult:
         file = tmp_path / "chain.toml"
         parts = {"source": log.train, "validation": log.validation, "test": log.test}
         file.write_text(TOML.format(**parts, use=name.split()[0], options=METHODS[name]))
-        return train_run(load_config(file, overrides), tmp_path / "run")
+        return train_run(load_config(file, overrides), tmp_path / "run", console=console)
 
     return build
+
+
+def test_a_console_shows_joint_probabilities(run_of: Callable[..., RunResult]) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    run_of("esmm", "train.epochs=1", console=console)
+    (line,) = (line for line in console.file.getvalue().splitlines() if "score" in line)  # type: ignore[attr-defined]
+    assert "  share auc " in line and "  share_joint auc " in line
 
 
 @pytest.mark.parametrize("name", METHODS)

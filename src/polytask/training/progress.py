@@ -45,7 +45,8 @@ class TerminalWatcher:
         """Opens the bar."""
         self._names = tuple(task.name for task in training.model.tasks)
         self._smooth = [math.nan] * len(self._names)
-        self._metrics = {task.name: task.primary_metric for task in training.model.tasks}
+        scored = (*training.model.tasks, *training.model.joints.values())
+        self._metrics = {task.name: task.primary_metric for task in scored}
         if self._console is None:
             return
         again = f" (goes on from step {training.step})" if training.step else ""
