@@ -3,7 +3,6 @@
 python examples/first_run.py
 """
 
-# ruff: noqa: T201 - a script speaks
 from __future__ import annotations
 
 import argparse
