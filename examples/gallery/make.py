@@ -28,6 +28,8 @@ COMMANDS = {
     "schools": ["train {config} --out {out}"],
     "digits": ["pareto {config} --workers 2 --out {out}", "report {out}"],
 }
+SECTIONS = {"census": "comparison", "kuairand": "importance", "schools": "scores", "digits": "front"}
+"""What is shown of each page."""
 
 
 def schools(folder: Path) -> None:
@@ -53,8 +55,8 @@ def digits(folder: Path, *, images: int = 20_000) -> None:
     pq.write_table(whole.drop_columns(dark), folder / "digits.parquet")
 
 
-def picture(page: Path, file: Path) -> None:
-    """The head of a report as an image."""
+def picture(page: Path, section: str, file: Path) -> None:
+    """One section of a report as an image."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as tool:
@@ -64,7 +66,7 @@ def picture(page: Path, file: Path) -> None:
         view = browser.new_page(viewport={"width": 1100, "height": 1400})
         view.goto(page.resolve().as_uri())
         view.wait_for_timeout(2_000)
-        view.screenshot(path=file)
+        view.locator(f"#{section}").screenshot(path=file)
         browser.close()
 
 
@@ -92,7 +94,7 @@ def main() -> None:
             page = given.docs / f"{name}.html"
             text = (given.out / name / "report.html").read_text(encoding="utf-8")
             page.write_text(text.replace(f"{Path.cwd()}/", ""), encoding="utf-8")  # of this machine, no reader has it
-            picture(page, given.docs / f"{name}.png")
+            picture(page, SECTIONS[name], given.docs / f"{name}.png")
 
 
 if __name__ == "__main__":
