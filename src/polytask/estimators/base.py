@@ -21,13 +21,12 @@ from sklearn.utils.validation import (
 )
 
 from polytask.data.inference import looks_like_id
-from polytask.data.reader import to_batch
-from polytask.data.sources import open_source
 from polytask.errors import Problem, suggest
 from polytask.estimators.inputs import InputError, array_table, frame_like, frame_table, input_errors, is_frame
 from polytask.estimators.settings import configuration, validation_share
 from polytask.estimators.targets import Target, class_labels, own_values, read_targets, read_weights
 from polytask.estimators.training import Trained, divided, train_in_memory
+from polytask.serving import model_inputs
 from polytask.types import Features
 
 CLASS_KINDS = ("binary", "multiclass", "ordinal")
@@ -188,11 +187,7 @@ class MultiTaskModel(BaseEstimator, ABC):  # type: ignore[misc]
 
     def model_inputs(self, X: Any) -> Features:
         """Rows as the tensors that ``bundle_.model``, a `torch.nn.Module`, and its ``encoder`` read."""
-        source, bundle = open_source(self._read(X)), self.bundle_
-        table = pa.Table.from_batches(list(source.scan(bundle.preprocessor.feature_columns())))
-        (rows,) = table.unify_dictionaries().combine_chunks().to_batches()
-        features = to_batch(bundle.preprocessor.encode(rows), bundle.preprocessor).features
-        return features.to(next(bundle.model.parameters()).device)
+        return model_inputs(self.bundle_, self._read(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The mean over tasks: accuracy where there are classes, else R^2; rows that are not observed are left out."""
