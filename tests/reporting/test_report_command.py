@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from made_folders import comparison, run
+from made_folders import affinity, comparison, front, run, sweep
 
 import polytask.reporting
 from polytask.cli import main
 
 Call = Callable[..., tuple[int, str, str]]
-CONFIG = '[data]\nsource = "log.parquet"\n[tasks.click]\nkind = "binary"\nlabel = "click"\n'
+CONFIG = '[data]\nsource = "log.parquet"\n' + "".join(
+    f'[tasks.{task}]\nkind = "binary"\nlabel = "{task}"\n' for task in ("click", "like")
+)
 
 
 @pytest.fixture
@@ -60,21 +63,41 @@ def trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def train_run(config: Any, out: Path, **options: Any) -> None:
         run(out)
 
-    def run_comparison(config: Any, options: Any, out: Path, **more: Any) -> None:
-        comparison(out)
-
     monkeypatch.setattr("polytask.training.run.train_run", train_run)
-    monkeypatch.setattr("polytask.comparing.run.run_comparison", run_comparison)
+    for place, make in (
+        ("comparing.run.run_comparison", comparison), ("tradeoffs.run.run_pareto", front),
+        ("tuning.run.run_sweep", sweep), ("grouping.run.run_grouping", affinity),
+    ):  # fmt: skip
+        monkeypatch.setattr(f"polytask.{place}", lambda config, options, out, make=make, **more: make(out))
     return tmp_path / "log.toml"
 
 
-@pytest.mark.parametrize("verb", ["train", "compare"])
-def test_commands_write_a_report_unless_told_otherwise(call: Call, trains: Path, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "section"),
+    [
+        ("train", "Learning curves"), ("compare", "Leaderboard"), ("pareto", "Pick a preference"), ("sweep", "Trials"),
+        ("group", "Suggested groups"),
+    ],
+)  # fmt: skip
+def test_commands_write_a_report_unless_told_otherwise(
+    call: Call, trains: Path, tmp_path: Path, verb: str, section: str
+) -> None:
     code, out, errors = call(verb, trains, "--out", tmp_path / "with")
     assert (code, errors) == (0, "") and f"report: {tmp_path / 'with' / 'report.html'}" in out
-    assert "Learning curves" in (tmp_path / "with" / "report.html").read_text(encoding="utf-8")
+    assert section in (tmp_path / "with" / "report.html").read_text(encoding="utf-8")
     code, out, _ = call(verb, trains, "--out", tmp_path / "without", "--no-report")
     assert code == 0 and "report" not in out and not (tmp_path / "without" / "report.html").exists()
+
+
+def test_a_front_that_is_chosen_from_again_is_shown_again(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, found = front(tmp_path / "front"), SimpleNamespace(bundle_path=tmp_path / "front" / "bundle")
+    monkeypatch.setattr("polytask.tradeoffs.again.choose_again", lambda *arguments, **more: found)
+    monkeypatch.setattr("polytask.tradeoffs.words.show", lambda *arguments: None)
+    assert call("pareto", folder, "--no-report")[0] == 0 and not (folder / "report.html").exists()
+    code, out, _ = call("pareto", folder)
+    assert code == 0 and f"report: {folder / 'report.html'}" in out and (folder / "report.html").exists()
 
 
 def test_a_failing_report_loses_nothing(

@@ -10,6 +10,7 @@ import typer
 
 from polytask.cli.options import AllowCode, Overrides
 from polytask.cli.output import console
+from polytask.cli.report import Report, report_on_result
 from polytask.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def group(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what the folder holds; seeds and groups may have changed.")
     ] = False,
+    report: Report = True,
     overrides: Overrides = None,
     allow_code: AllowCode = None,
 ) -> None:
@@ -80,6 +82,8 @@ def group(
     except KeyboardInterrupt:
         target.print("interrupted; the same command with --resume goes on from there")
         raise
+    if report:
+        report_on_result(folder, target)
 
 
 def _load(path: Path, overrides: Sequence[str], allow_code: Sequence[str]) -> Config:

@@ -10,6 +10,7 @@ import typer
 
 from polytask.cli.options import AllowCode, Overrides, listed
 from polytask.cli.output import console
+from polytask.cli.report import Report, report_on_result
 from polytask.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def pareto(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what the folder holds; points and seeds may have grown.")
     ] = False,
+    report: Report = True,
     overrides: Overrides = None,
     allow_code: AllowCode = None,
 ) -> None:
@@ -79,6 +81,8 @@ def pareto(
             "--out": out, "--method": method, "--tasks": tasks, "--points": points, "--seeds": seeds,
             "--baselines": baselines, "--resume": resume or None, "--set": overrides,
         })  # fmt: skip
+        if report:
+            report_on_result(config, target)
         return
     given = {
         "method": listed(method), "tasks": listed(tasks), "points": points, "seeds": seeds, "baselines": baselines,
@@ -94,6 +98,8 @@ def pareto(
     except KeyboardInterrupt:
         target.print("interrupted; the same command with --resume goes on from there")
         raise
+    if report:
+        report_on_result(out, target)
 
 
 def _again(

@@ -10,6 +10,7 @@ import typer
 
 from polytask.cli.options import AllowCode, ConfigFile, Overrides, listed
 from polytask.cli.output import console
+from polytask.cli.report import Report, report_on_result
 from polytask.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def sweep(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what the folder holds; trials and methods may have grown.")
     ] = False,
+    report: Report = True,
     overrides: Overrides = None,
     allow_code: AllowCode = None,
 ) -> None:
@@ -73,6 +75,8 @@ def sweep(
     except KeyboardInterrupt:
         target.print("interrupted; the same command with --resume goes on from there")
         raise
+    if report:
+        report_on_result(out, target)
 
 
 def _load(
