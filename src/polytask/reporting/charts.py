@@ -20,7 +20,9 @@ CELLS_WITH_NUMBERS = 12
 def axis(field: str, title: str | None, **options: Any) -> Spec:
     """A quantitative channel that need not begin at 0."""
     given = options.pop("scale", {})
-    scale = {"nice": False, **given} if given.get("type") == "log" else {"zero": False, "nice": True, **given}
+    scale = (
+        {"nice": False, "padding": 8, **given} if given.get("type") == "log" else {"zero": False, "nice": True, **given}
+    )
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, **options}
 
 
@@ -88,6 +90,13 @@ def lines(
         }
         layers.append(marks)
     return Chart(title, {"layer": layers, "height": height}, data, caption, small=small)
+
+
+def chooser(spec: Spec, tasks: Sequence[str], start: str) -> Spec:
+    """A chart that shows one task at a time: the rows whose column ``task`` is chosen from a list."""
+    options = {"input": "select", "options": list(tasks), "name": "task "}
+    params = [{"name": "chosen_task", "value": start, "bind": options}]
+    return {**spec, "params": params, "transform": [{"filter": "datum.task === chosen_task"}]}
 
 
 def series(steps: Sequence[int], columns: Mapping[str, Sequence[float] | Values]) -> dict[str, list[Cell]]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 
 def number(value: Any, digits: int = 4) -> str:
     """A number to so many digits; a dash where there is none.
@@ -93,6 +95,26 @@ def deviation(values: Sequence[float]) -> float:
         return 0.0
     centre = mean(values)
     return math.sqrt(sum((value - centre) ** 2 for value in values) / (len(values) - 1))
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half of the 95 % interval of Student's t for the mean; NaN below two values.
+
+    Example:
+        >>> round(half_width([1.0, 2.0, 3.0]), 4)
+        2.4841
+    """
+    if len(values) < 2:
+        return math.nan
+    return _t_quantile(len(values) - 1) * deviation(values) / math.sqrt(len(values))
+
+
+def _t_quantile(freedom: int) -> float:
+    """What 95 % of Student's t lie within: t is sqrt(freedom) tan(angle), of density cos(angle)^(freedom - 1)."""
+    angles = np.linspace(0, np.pi / 2, 20_001)
+    mass = np.cos(angles) ** (freedom - 1)
+    below = np.cumsum(np.concatenate([[0.0], (mass[1:] + mass[:-1]) / 2]))
+    return math.sqrt(freedom) * math.tan(float(np.interp(0.95, below / below[-1], angles)))
 
 
 def known(value: Any) -> float:

@@ -15,23 +15,24 @@ from polytask.reporting.runs import Run
 from polytask.reporting.sections.gates import table
 from polytask.reporting.words import count, listed, number, percent
 
-MOMENTS, MOST_PAIRS, MOST_TASKS = 24, 8, 16
-NOTICEABLE = 0.05
-"""A mean cosine nearer to 0 is called no conflict."""
+MOMENTS, MOST_PAIRS, MOST_TASKS = 24, 8, 8
+NOTICEABLE, TINY = 0.05, 0.02
+"""A mean cosine nearer to 0 is called no conflict; where all are nearer than the second, that is said of all."""
+Pair = tuple[int, int]
 
 
 def conflict(runs: Sequence[Run], gaps: Gaps) -> Section:
     """Cosines, magnitudes and conditioning of the tasks' gradients at the shared representation."""
     section = Section("conflict", "Gradient conflict")
     for run in runs:
-        names = run.tasks
         found = [
             (probe["step"], table(probe["gramian"]))
             for probe in run.seeds[0].curves.probes
-            if probe.get("gramian") and len(probe["gramian"]) == len(names) > 1
+            if probe.get("gramian") and len(probe["gramian"]) == len(run.tasks) > 1
         ]
         if found:
-            _show(section, f"{run.name}: " if len(runs) > 1 else "", names, *map(list, zip(*found, strict=True)))
+            steps, gramians = map(list, zip(*found, strict=True))
+            _show(section, f"{run.name}: " if len(runs) > 1 else "", run, steps, gramians)
     if not section.blocks:
         alone = all(len(run.tasks) < 2 for run in runs)
         what = "one task has no conflict" if alone else "the records hold no probes of the gradients"
@@ -55,56 +56,87 @@ def condition(gramian: Values) -> float:
     return float(values[-1] / values[0]) if values[0] > 1e-12 * values[-1] else float("inf")
 
 
-def _show(section: Section, prefix: str, names: Sequence[str], steps: list[int], gramians: list[Values]) -> None:
-    angles = np.stack([cosines(one) for one in gramians])
-    pairs = list(combinations(range(len(names)), 2))
-    with np.errstate(invalid="ignore"):
-        means = {pair: _mean(angles[:, pair[0], pair[1]]) for pair in pairs}
-        negative = {
-            pair: _mean(np.where(np.isfinite(own := angles[:, pair[0], pair[1]]), own < 0, np.nan)) for pair in pairs
-        }
-    section.say(*_words(names, means, negative, len(steps)))
-    every = max(1, -(-len(steps) // (MOMENTS if len(names) <= 12 else 6)))
+def apart(run: Run, angles: Values) -> set[Pair]:
+    """Pairs of tasks without a row in common: their gradients are orthogonal by construction.
+
+    Args:
+        run: Its diagnostics say how often two labels were observed together; of a run that goes on, cosines of exactly
+            0 in every probe say the same.
+        angles: Cosines, ``[probes, tasks, tasks]``.
+    """
+    found = run.diagnostics.get("data") or {}
+    overlap, names = found.get("overlap"), list(found.get("labels") or {})
+    together = table(overlap) if overlap and names == run.tasks and len(overlap) == len(names) else None
+    pairs = combinations(range(len(run.tasks)), 2)
+    return {
+        (first, second)
+        for first, second in pairs
+        if (together is not None and together[first, second] == 0)
+        or (np.isfinite(own := angles[:, first, second]).any() and (own[np.isfinite(own)] == 0).all())
+    }
+
+
+def _show(section: Section, prefix: str, run: Run, steps: list[int], gramians: list[Values]) -> None:
+    angles, names = np.stack([cosines(one) for one in gramians]), run.tasks
+    never = apart(run, angles)
+    pairs = [pair for pair in combinations(range(len(names)), 2) if pair not in never]
+    known = {pair: own[np.isfinite(own)] for pair in pairs if np.isfinite(own := angles[:, pair[0], pair[1]]).any()}
+    section.say(*_apart(prefix, never, len(pairs)), *_words(prefix, names, known, len(steps), bool(pairs)))
+    if known:
+        _cosines(section, prefix, names, steps, angles, known)
+    if len(steps) < 2:
+        return
+    norms = np.sqrt(np.stack([np.where(np.diag(one) > 0, np.diag(one), np.nan) for one in gramians]))
+    section.blocks.append(_magnitudes(prefix, names, steps, norms))
+    conditions = np.array([condition(one) for one in gramians])
+    data = charts.series(steps, {"condition number": np.where(np.isfinite(conditions), conditions, np.nan)})
+    if known and data["step"]:
+        middle = float(np.median(conditions[np.isfinite(conditions)]))
+        caption = f"The median is {number(middle, 3)}; great numbers mean that some mixture of the tasks hardly moves."
+        title = f"{prefix}Condition number of the Gramian"
+        section.blocks.append(
+            charts.lines(title, data, caption, y="condition number", colour=None, log=True, height=200)
+        )
+
+
+def _cosines(
+    section: Section, prefix: str, names: Sequence[str], steps: list[int], angles: Values, known: dict[Pair, Values]
+) -> None:
+    """A heat map over time of the tasks that have a pair, and curves of the lowest pairs."""
+    means = {pair: float(own.mean()) for pair, own in known.items()}
+    some = sorted({place for pair in known for place in pair})
+    shown = np.full_like(angles, np.nan)
+    for first, second in known:
+        shown[:, first, second] = shown[:, second, first] = angles[:, first, second]
+    shown = shown[:, some][:, :, some]
+    every = max(1, -(-len(steps) // (MOMENTS if len(some) <= 12 else 6)))
     kept = [*range(0, len(steps) - 1, every), len(steps) - 1]
-    whole = len(kept) > 1
-    worst = min((pair for pair in pairs if means[pair] == means[pair]), key=means.__getitem__, default=pairs[0])
+    whole, own = len(kept) > 1, [names[place] for place in some]
+    least = sorted(known, key=means.__getitem__)
     caption = "Cosines of the gradients at the shared representation; lowest on average: "
-    caption += f"{_pair(names, worst)}, {number(means[worst], 2)}."
+    caption += f"{_pair(names, least[0])}, {number(means[least[0]], 2)}."
     section.blocks.append(
         charts.matrix(
-            f"{prefix}Cosines", names, names, [angles[place] for place in kept] if whole else angles[kept[0]], caption,
-            moments=[str(steps[place]) for place in kept] if whole else (), signed=True, limits=(-1, 1), unit="cosine",
-            row="", column="",
+            f"{prefix}Cosines", own, own, [shown[place] for place in kept] if whole else shown[kept[0]], caption,
+            moments=[str(steps[place]) for place in kept] if whole else (), signed=True, unit="cosine", row="",
+            column="",
         )
     )  # fmt: skip
     if len(steps) < 2:
         return
-    shown = sorted(pairs, key=lambda pair: np.nan_to_num(means[pair], nan=2.0))[:MOST_PAIRS]
-    curves = {_pair(names, pair): angles[:, pair[0], pair[1]] for pair in shown}
-    few = f"The {len(shown)} pairs with the lowest cosines of {len(pairs)}. " if len(shown) < len(pairs) else ""
-    often = ", ".join(f"{_pair(names, pair)} {percent(negative[pair], 0)}" for pair in shown[:4])
-    data = charts.series(steps, curves)
+    lowest = least[:MOST_PAIRS]
+    few = f"The {len(lowest)} pairs with the lowest cosines of {len(known)}. " if len(lowest) < len(known) else ""
+    often = ", ".join(f"{_pair(names, pair)} {percent(_negative(known[pair]), 0)}" for pair in lowest[:4])
     section.blocks.append(
         charts.lines(
             f"{prefix}Cosines over time",
-            data,
+            charts.series(steps, {_pair(names, pair): angles[:, pair[0], pair[1]] for pair in lowest}),
             f"{few}Share of probes below 0: {often}.",
             y="cosine",
             colour="",
             zero=True,
         )
     )
-    norms = np.sqrt(np.stack([np.where(np.diag(one) > 0, np.diag(one), np.nan) for one in gramians]))
-    section.blocks.append(_magnitudes(prefix, names, steps, norms))
-    conditions = [condition(one) for one in gramians]
-    data = charts.series(steps, {"condition number": np.where(np.isfinite(conditions), conditions, np.nan)})
-    if data["step"]:
-        middle = float(np.nanmedian(np.where(np.isfinite(conditions), conditions, np.nan)))
-        caption = f"The median is {number(middle, 3)}; great numbers mean that some mixture of the tasks hardly moves."
-        title = f"{prefix}Condition number of the Gramian"
-        section.blocks.append(
-            charts.lines(title, data, caption, y="condition number", colour=None, log=True, height=200)
-        )
 
 
 def _magnitudes(prefix: str, names: Sequence[str], steps: list[int], norms: Values) -> Chart:
@@ -120,28 +152,54 @@ def _magnitudes(prefix: str, names: Sequence[str], steps: list[int], norms: Valu
             f"Norms over their geometric mean. {names[high]} has the largest gradients, "
             f"{number(averages[high] / averages[low], 3)} times those of {names[low]} on average."
         )
+    if len(shown) < len(known):
+        caption = f"The {len(shown)} of {len(known)} tasks whose norms differ most. {caption}"
+    if len(known) < len(names):
+        missing = [name for place, name in enumerate(names) if place not in known]
+        caption += f" Without rows in the probes: {listed(missing)}."
     data = charts.series(steps, {names[place]: ratios[:, place] for place in sorted(shown)})
     return charts.lines(f"{prefix}Magnitude ratios", data, caption, y="norm / geometric mean", colour="", log=True)
 
 
-def _words(
-    names: Sequence[str], means: dict[tuple[int, int], float], negative: dict[tuple[int, int], float], probes: int
-) -> list[str]:
-    known = [pair for pair in means if means[pair] == means[pair]]
+def _apart(prefix: str, never: set[Pair], others: int) -> list[str]:
+    if not never:
+        return []
+    if not others:
+        return [
+            f"{prefix}No row has the labels of two tasks. Gradients of such tasks at the representation are orthogonal "
+            "by construction, so that cosines say nothing; what sharing brings shows in the scores."
+        ]
+    return [
+        f"{prefix}{count(len(never), 'pair')} of tasks of {len(never) + others} have no row in common. Their gradients "
+        "at the representation are orthogonal by construction; they are left out."
+    ]
+
+
+def _words(prefix: str, names: Sequence[str], known: dict[Pair, Values], probes: int, any_pair: bool) -> list[str]:
     if not known:
-        return ["No pair of tasks had gradients at the same time."]
-    worst = min(known, key=means.__getitem__)
-    share = percent(negative[worst], 0)
-    lowest = (
-        f"{_pair(names, worst)}, {number(means[worst], 2)} on average, below 0 in {share} of {count(probes, 'probe')}"
-    )
+        return [f"{prefix}No pair of tasks had gradients at the same time."] if any_pair else []
+    means = {pair: float(own.mean()) for pair, own in known.items()}
+    worst, best = min(known, key=means.__getitem__), max(known, key=means.__getitem__)
+    lowest = f"{_pair(names, worst)}, {number(means[worst], 2)} on average"
+    often_below = f"below 0 in {percent(_negative(known[worst]), 0)} of {count(probes, 'probe')}"
+    highest = f"; the highest that of {_pair(names, best)}, {number(means[best], 2)}" if len(known) > 1 else ""
+    if max(map(abs, means.values())) < TINY:
+        return [
+            f"{prefix}All cosines are tiny: at the representation the tasks pull neither against each other nor "
+            f"together. The lowest is that of {lowest}{highest}."
+        ]
     if means[worst] > -NOTICEABLE:
-        return [f"No pair of tasks conflicts noticeably; the lowest cosine is that of {lowest}."]
-    found = f"The greatest conflict is between {lowest}."
-    often = [pair for pair in known if negative[pair] > 0.5 and means[pair] <= -NOTICEABLE and pair != worst]
+        text = f"No pair of tasks conflicts noticeably; the lowest cosine is that of {lowest}, {often_below}{highest}."
+        return [prefix + text]
+    text = f"{prefix}The greatest conflict is between {lowest}, {often_below}."
+    often = [pair for pair in known if _negative(known[pair]) > 0.5 and means[pair] <= -NOTICEABLE and pair != worst]
     if often:
-        found += f" Below 0 more often than not: {listed([_pair(names, pair) for pair in often], most=5)}."
-    return [found]
+        text += f" Below 0 more often than not: {listed([_pair(names, pair) for pair in often], most=5)}."
+    return [text]
+
+
+def _negative(values: Values) -> float:
+    return float((values < 0).mean())
 
 
 def _pair(names: Sequence[str], pair: tuple[int, int]) -> str:

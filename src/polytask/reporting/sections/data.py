@@ -15,6 +15,7 @@ from polytask.reporting.sections.common import why
 from polytask.reporting.sections.gates import table
 from polytask.reporting.words import count, known, number, percent
 
+MOST_CLASSES = 8
 TONES = {"error": "bad", "warning": "bad"}
 
 
@@ -45,6 +46,9 @@ def _show(section: Section, prefix: str, found: Mapping[str, Any]) -> None:
         values = found.get(key)
         if values and len(values) == len(names) > 1:
             matrix = table(values)
+            if key == "overlap" and (said := _together(matrix)):
+                section.say(prefix + said)
+                continue
             section.blocks.append(
                 charts.matrix(
                     prefix + title, names, names, matrix, _pairs(key, names, matrix), signed=signed,
@@ -69,22 +73,32 @@ def _show(section: Section, prefix: str, found: Mapping[str, Any]) -> None:
         section.say(f"{prefix}The checks of the data found nothing.")
 
 
+def _together(overlap: charts.Values) -> str:
+    """What needs no map: all labels on every row, or no two on any."""
+    others = overlap[~np.eye(len(overlap), dtype=bool)]
+    if (others == 1).all():
+        return "Every training row has the labels of all tasks."
+    if (others == 0).all():
+        return "No training row has the labels of two tasks: each task has its own rows."
+    return ""
+
+
 def _labels(prefix: str, labels: Mapping[str, Any], parts: Mapping[str, float]) -> Table:
     rows = []
     for task, own in labels.items():
         means, seen = own.get("mean") or {}, own.get("observed") or {}
         missing = 1 - known(seen.get("train")) / parts["train"] if parts.get("train") else float("nan")
-        classes = own.get("classes")
-        shown = (
-            ", ".join(f"{name}: {number(known(many))}" for name, many in list(classes.items())[:8]) if classes else ""
-        )
-        shown += f" and {len(classes) - 8} more" if classes and len(classes) > 8 else ""
+        classes = own.get("classes") if own.get("kind") != "binary" else None  # of a binary task the mean says it
+        shown = [f"{name}: {number(known(many))}" for name, many in list((classes or {}).items())[:MOST_CLASSES]]
+        more = [f"{len(classes) - MOST_CLASSES} more"] if classes and len(classes) > MOST_CLASSES else []
         rows.append(
             [task, str(own.get("kind", "")), *(number(known(seen.get(part))) for part in parts), percent(missing),
-             *(number(known(means.get(part))) for part in parts), number(known(own.get("std"))), shown]
+             *(number(known(means.get(part))) for part in parts), number(known(own.get("std"))), ", ".join([*shown, *more])]
         )  # fmt: skip
     headings = ["task", "kind", *(f"rows, {part}" for part in parts), "missing in train"]
     headings += [*(f"mean, {part}" for part in parts), "std", "classes in train"]
+    if not any(row[-1] for row in rows):
+        headings, rows = headings[:-1], [row[:-1] for row in rows]
     caption = "Rows with the label, and its mean (for a binary task the rate): " + ", ".join(
         f"{part} has {number(rows_)} rows" for part, rows_ in parts.items()
     )

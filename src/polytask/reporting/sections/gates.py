@@ -11,12 +11,13 @@ from polytask.reporting import charts
 from polytask.reporting.blocks import Section, Table
 from polytask.reporting.charts import Values
 from polytask.reporting.files import Gaps
+from polytask.reporting.metrics import label
 from polytask.reporting.runs import Run
 from polytask.reporting.sections.common import why
 from polytask.reporting.words import count, known, listed, number, percent
 
 POLARISED, OWNED, UNUSED, DEAD, EVEN = 0.98, 0.8, 0.01, 0.98, 0.95
-MOMENTS = 24
+MOMENTS, MOST_CURVES = 24, 8
 
 
 def gates(runs: Sequence[Run], gaps: Gaps) -> Section:
@@ -40,6 +41,8 @@ def _level(section: Section, prefix: str, name: str, level: Mapping[str, Any], r
     experts = [str(expert) for expert in range(mean.shape[1])]
     found = list(findings(rows, mean, level.get("entropy")))
     steps, moments = _over_time(run, name, mean.shape)
+    if len(steps) > 1 and run.diagnostics.get("gates"):
+        found.append(f"This is said of the kept weights on {run.part} rows; the map shows the probes.")
     title = f"{prefix}{name}: weight of each expert"
     section.blocks.append(
         charts.matrix(
@@ -50,8 +53,12 @@ def _level(section: Section, prefix: str, name: str, level: Mapping[str, Any], r
     )  # fmt: skip
     entropies = _entropies(run, name, rows)
     if entropies["step"]:
-        lowest = rows[int(np.nanargmin([known(one) for one in level["entropy"]]))] if level.get("entropy") else rows[0]
-        caption = f"1 is an even mixture of the experts, 0 all weight on one; {lowest} ends most decided."
+        ends = dict(zip(entropies["series"], entropies["value"], strict=True))
+        lowest = min(ends, key=ends.__getitem__)
+        caption = "1 is an even mixture of the experts, 0 all weight on one. At the last probe "
+        caption += f"{lowest} is most decided, {number(ends[lowest], 2)}."
+        if len(ends) < len(rows):
+            caption = f"The {len(ends)} of {len(rows)} gates that end most decided. {caption}"
         title = f"{prefix}{name}: evenness of the gates"
         section.blocks.append(
             charts.lines(title, entropies, caption, y="entropy / log(experts)", colour="", height=200)
@@ -136,7 +143,9 @@ def _entropies(run: Run, name: str, rows: Sequence[str]) -> dict[str, list[Any]]
     values = {
         row: [known(probe["gates"][name]["entropy"][place]) for probe in probes] for place, row in enumerate(rows)
     }
-    return dict(charts.series([probe["step"] for probe in probes], values))
+    lowest = sorted(rows, key=lambda row: np.nan_to_num(values[row][-1], nan=np.inf))[:MOST_CURVES]
+    kept = {row: own for row, own in values.items() if row in lowest}
+    return dict(charts.series([probe["step"] for probe in probes], kept))
 
 
 def _segments(section: Section, prefix: str, found: Any, levels: Mapping[str, Mapping[str, Any]]) -> None:
@@ -164,7 +173,7 @@ def _segments(section: Section, prefix: str, found: Any, levels: Mapping[str, Ma
     scores = found.get("scores") or {}
     if scores:
         rows_ = [["rows", "", *(number(many) for many in found["rows"])]]
-        rows_ += [[task, str(own["metric"]), *map(number, own["values"])] for task, own in scores.items()]
+        rows_ += [[task, label(str(own["metric"])), *map(number, own["values"])] for task, own in scores.items()]
         title = f"{prefix}Scores by {found['column']}"
         section.blocks.append(Table(["task", "metric", *values], rows_, title=title))
 

@@ -8,7 +8,7 @@ from polytask.reporting.blocks import Block, Tiles
 from polytask.reporting.material import Material
 from polytask.reporting.metrics import direction, label
 from polytask.reporting.runs import Run
-from polytask.reporting.sections.scores import Line, lines
+from polytask.reporting.sections.gains import Line, lines, overall
 from polytask.reporting.words import count, known, listed, mean, number, percent, signed
 
 MOST_TILES = 12
@@ -66,18 +66,17 @@ def verdict(run: Run, found: Sequence[Line]) -> str:
             "Without single-task baselines nobody knows whether sharing paid: polytask train --baselines."
         )  # fmt: skip
         return f"{part} {more}"
-    delta = mean([line.relative for line in judged if line.relative == line.relative])
-    overall = f"{percent(delta, 2, sign=True)} on average against one network per task ({run.part} rows)"
+    gained = f"{overall(judged)} ({run.part} rows)"
     if seeds == 1:
         up = sum(line.gain > 0 for line in judged)
-        return f"{overall}; better on {up} of {len(judged)} tasks, but one seed says nothing about noise."
+        return f"{gained}; better on {up} of {len(judged)} tasks, but one seed says nothing about noise."
     good = [line.task for line in judged if line.tone == "good"]
     bad = [line.task for line in judged if line.tone == "bad"]
     rest = len(judged) - len(good) - len(bad)
     parts = [f"{listed(good)} gain{'s' * (len(good) == 1)}"] if good else []
     parts += [f"{listed(bad)} pay{'s' * (len(bad) == 1)}"] if bad else []
     parts += [f"{count(rest, 'task')} within the noise of {seeds} seeds"] if rest else []
-    return f"{overall}: {'; '.join(parts)}."
+    return f"{gained}: {'; '.join(parts)}."
 
 
 def _tile(line: Line) -> tuple[str, str, str, str]:

@@ -141,13 +141,10 @@ def _many(title: str, found: dict[str, _Curves]) -> Chart:
     data = charts.columns_of(("task", "step", "value", "series"), rows)
     points = next(iter(found.values())).points
     chart = charts.lines(title, data, "", y="metric" if points else "loss", colour="", points=points)
-    options = {"input": "select", "options": list(found), "name": "task "}
-    chart.spec["params"] = [{"name": "chosen_task", "value": next(iter(found)), "bind": options}]
-    chart.spec["transform"] = [{"filter": "datum.task === chosen_task"}]
     caption = f"{title} of {len(found)} tasks, one at a time."
     changes = {task: one.change for task, one in found.items() if np.isfinite(one.change)}
     if changes:
         low, high = min(changes, key=changes.__getitem__), max(changes, key=changes.__getitem__)
         caption += f" It fell most for {low} ({percent(changes[low], sign=True)})"
         caption += f" and least for {high} ({percent(changes[high], sign=True)})."
-    return Chart(title, chart.spec, data, caption)
+    return Chart(title, charts.chooser(chart.spec, list(found), next(iter(found))), data, caption)

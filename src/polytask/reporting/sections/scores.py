@@ -2,77 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from polytask.reporting import charts
 from polytask.reporting.blocks import Chart, Section, Table, Tone
 from polytask.reporting.files import Gaps
-from polytask.reporting.metrics import direction, label, primary
+from polytask.reporting.metrics import direction, label
 from polytask.reporting.runs import Run
-from polytask.reporting.words import count, deviation, listed, mean, number, percent, signed, spread
+from polytask.reporting.sections.gains import Line, divisor, left_out, lines, unit
+from polytask.reporting.words import count, listed, mean, number, percent, signed, spread
 
 MOST_CHARTS = 12
 ALONE = "one network per task"
 ROOM = {"padding": 10}
-Values = Mapping[int | None, float]
-
-
-@dataclass(frozen=True)
-class Line:
-    """One task of one run.
-
-    Attributes:
-        task: Its name.
-        metric: The metric that stands for it.
-        ours: Of the model, by seed.
-        alone: Of its single-task network, by seed; empty without.
-    """
-
-    task: str
-    metric: str
-    ours: Values
-    alone: Values
-
-    @property
-    def gains(self) -> list[float]:
-        """Differences of the same seed in the better direction; of the means where no seed has both."""
-        sign = direction(self.metric) or math.nan
-        both = [seed for seed in self.ours if seed in self.alone]
-        if both:
-            return [sign * (self.ours[seed] - self.alone[seed]) for seed in both]
-        known = self.ours and self.alone
-        return [sign * (mean(list(self.ours.values())) - mean(list(self.alone.values())))] if known else []
-
-    @property
-    def gain(self) -> float:
-        """Their mean; NaN without."""
-        return mean(self.gains)
-
-    @property
-    def relative(self) -> float:
-        """The gain as a share of the single-task network's score."""
-        base = abs(mean(list(self.alone.values())))
-        return self.gain / base if base else math.nan
-
-    @property
-    def tone(self) -> str:
-        """``good`` or ``bad`` where the gain is larger than the seeds' standard deviations joined; not for one seed."""
-        if min(len(self.ours), len(self.alone)) < 2:
-            return ""
-        noise = math.hypot(deviation(list(self.ours.values())), deviation(list(self.alone.values())))
-        return "good" if self.gain > noise else "bad" if self.gain < -noise else ""
-
-
-def lines(run: Run) -> list[Line]:
-    """A line per task that has a score."""
-    found = []
-    for task, scores in run.shown_scores().items():
-        metric = primary(run.task(task), scores)
-        if metric is not None and (ours := run.values(task, metric)):
-            found.append(Line(task, metric, ours, run.alone(task, metric)))
-    return found
 
 
 def scores(runs: Sequence[Run], gaps: Gaps) -> Section:
@@ -97,14 +39,14 @@ def scores(runs: Sequence[Run], gaps: Gaps) -> Section:
 
 
 def _gains(found: Mapping[str, Sequence[Line]]) -> Chart:
-    rows = []
+    every = [line for own in found.values() for line in own]
+    metric, rows = unit(every), []
     for name, own in found.items():
         for line in own:
-            base = abs(mean(list(line.alone.values()))) if line.alone else 0.0
-            for gain in line.gains if base else []:
-                rows.append((line.task, name, 100 * gain / base, 100 * line.relative))
+            by = divisor(line, metric) / (100 if metric is None else 1)
+            rows += [(line.task, name, gain / by, line.gain / by) for gain in line.gains if by == by]
     data = charts.columns_of(("task", "run", "gain", "mean"), rows)
-    several, title = len(found) > 1, "gain over one network per task, %"
+    several, title = len(found) > 1, f"gain over one network per task, {metric or '%'}"
     colour = charts.names("run", "", legend={} if several else None)
     channel = {"y": charts.names("task", None)} | ({"yOffset": {"field": "run"}} if several else {})
     layers = [
@@ -121,14 +63,16 @@ def _gains(found: Mapping[str, Sequence[Line]]) -> Chart:
         },
     ]
     parts = [_signs(own, f"{name}: " if several else "") for name, own in found.items()]
+    left = left_out(every)
     caption = f"A dot per seed, a bar at the mean. {' '.join(parts)}"
+    caption += f" Not drawn: {listed(left)}, whose single-task score is near 0." if left else ""
     spec = {"layer": layers, "height": (34 if len(rows) < 40 else 18) * len(set(data["task"])) * len(found)}
     return Chart("Gain over one network per task", spec, data, caption)
 
 
 def _signs(own: Sequence[Line], prefix: str) -> str:
-    above = [line.task for line in own if line.relative > 0]
-    below = [line.task for line in own if line.relative < 0]
+    above = [line.task for line in own if line.gain > 0]
+    below = [line.task for line in own if line.gain < 0]
     parts = [f"{listed(names)} {where} 0" for names, where in ((above, "above"), (below, "below")) if names]
     return f"{prefix}{'; '.join(parts) or 'no difference'}."
 
@@ -152,6 +96,8 @@ def _table(runs: Sequence[Run], found: Mapping[str, Sequence[Line]]) -> Table:
     part, seeds = runs[0].part, max(len(run.seeds) for run in runs)
     noise = f"mean ± standard deviation over {count(seeds, 'seed')}" if seeds > 1 else "one seed"
     caption = f"{part.capitalize()} rows; {noise}." + (" Gains are positive where better." if alone else "")
+    if any(line.near_zero for own in found.values() for line in own):
+        caption += " Where the single-task score is near 0, there is no gain in %."
     return Table(headings, rows, caption=caption)
 
 

@@ -12,7 +12,9 @@ from polytask.reporting.files import Gaps
 from polytask.reporting.runs import Run
 from polytask.reporting.words import listed, number
 
-MOST = 16
+MOST = 8
+CONSTANT = 1e-3
+"""Weights that move by less than this share are constant up to rounding."""
 
 
 def weights(runs: Sequence[Run], gaps: Gaps) -> Section:
@@ -20,21 +22,24 @@ def weights(runs: Sequence[Run], gaps: Gaps) -> Section:
     section = Section("weights", "Balancer weights")
     for run in runs:
         curves, prefix = run.seeds[0].curves, f"{run.name}: " if len(runs) > 1 else ""
-        names = run.tasks
-        if not curves.steps or curves.weights.shape[1] != len(names) or not np.isfinite(curves.weights).any():
+        if not curves.steps or curves.weights.shape[1] != len(run.tasks):
             continue
-        low, high = np.nanmin(curves.weights), np.nanmax(curves.weights)
-        if high - low <= 1e-6 * max(abs(high), 1e-12):
-            section.say(f"{prefix}All weights stayed {number(float(high))}.")
+        seen = np.flatnonzero(np.isfinite(curves.weights).any(0))
+        names = [run.tasks[place] for place in seen]
+        if not names:
             continue
-        spans = np.nanmax(curves.weights, 0) - np.nanmin(curves.weights, 0)
-        shown = sorted(np.argsort(-np.nan_to_num(spans))[:MOST])
-        last = {names[place]: _last(curves.weights[:, place]) for place in range(len(names))}
-        order = sorted((name for name in last if last[name] == last[name]), key=lambda name: -last[name])
+        values = curves.weights[:, seen]
+        middle, spans = np.nanmean(values, 0), np.nanmax(values, 0) - np.nanmin(values, 0)
+        if (spans <= CONSTANT * np.abs(middle)).all():
+            section.say(f"{prefix}{_constant(names, middle)}")
+            continue
+        shown = sorted(np.argsort(-spans)[:MOST])
+        last = {name: float(column[np.isfinite(column)][-1]) for name, column in zip(names, values.T, strict=True)}
+        order = sorted(names, key=lambda name: -last[name])
         caption = f"At the end {listed([f'{name} {number(last[name], 3)}' for name in order], most=6)}."
         if len(shown) < len(names):
             caption = f"The {len(shown)} of {len(names)} tasks whose weights moved most. {caption}"
-        data = charts.series(curves.steps, {names[place]: curves.weights[:, place] for place in shown})
+        data = charts.series(curves.steps, {names[place]: values[:, place] for place in shown})
         title = (
             f"{prefix}{_get(run)}, seed {run.seeds[0].seed}"
             if run.seeds[0].seed is not None
@@ -46,9 +51,11 @@ def weights(runs: Sequence[Run], gaps: Gaps) -> Section:
     return section
 
 
-def _last(values: charts.Values) -> float:
-    known = values[np.isfinite(values)]
-    return float(known[-1]) if known.size else float("nan")
+def _constant(names: Sequence[str], values: charts.Values) -> str:
+    if np.ptp(values) <= CONSTANT * np.abs(values).max():
+        return f"All weights stayed {number(float(values.mean()), 3)}."
+    shown = [f"{name} {number(float(one), 3)}" for name, one in zip(names, values, strict=True)]
+    return f"All weights were constant: {listed(shown, most=12)}."
 
 
 def _get(run: Run) -> str:

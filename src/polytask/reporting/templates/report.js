@@ -34,7 +34,17 @@
     figure.result?.finalize();
     figure.result = await vegaEmbed(figure.plot, whole, { renderer: "svg", config: look, actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: figure.element.querySelector(".csv").download.replace(/\.csv$/, "") });
     figure.plot.style.minHeight = "";
+    tellSteps(figure);
     for (const label of figure.plot.querySelectorAll(".vega-bindings label")) label.querySelector("input, select")?.setAttribute("aria-label", label.querySelector(".vega-bind-name").textContent.trim());
+  }
+
+  function tellSteps({ plot, spec, result }) { // a slider holds the place of a moment; people and readers hear its step
+    const steps = spec.params?.find((param) => param.name === "steps")?.value, slider = plot.querySelector("input[type='range']");
+    if (!steps || !slider) return;
+    const said = slider.closest("label").appendChild(document.createElement("output"));
+    const tell = (place) => { said.value = `step ${steps[place]}`; slider.setAttribute("aria-valuetext", said.value); };
+    tell(result.view.signal("moment"));
+    result.view.addSignalListener("moment", (_, place) => tell(place));
   }
 
   async function drawAll() {
