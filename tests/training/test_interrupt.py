@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +39,40 @@ def test_other_threads_get_no_signals() -> None:
     thread.start()
     thread.join()
     assert found == [False]
+
+
+FAMILY = """
+import multiprocessing, os, sys, time
+from pathlib import Path
+from polytask.training.interrupt import delayed_interrupt, end_with_parent
+
+def work(folder):
+    os.setpgrp()
+    end_with_parent()
+    with delayed_interrupt() as interrupted:
+        Path(folder, "begun").touch()
+        while not interrupted():
+            time.sleep(0.01)
+        Path(folder, "saved").touch()
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("spawn").Process(target=work, args=(sys.argv[1],), daemon=True)
+    child.start()
+    child.join()
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_children_save_and_end_when_the_parent_is_gone(tmp_path: Path, how: int) -> None:
+    (tmp_path / "family.py").write_text(FAMILY)
+    with subprocess.Popen([sys.executable, tmp_path / "family.py", tmp_path]) as parent:
+        waited_for(tmp_path / "begun")
+        parent.send_signal(how)
+    waited_for(tmp_path / "saved")
+
+
+def waited_for(file: Path) -> None:
+    until = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < until, f"{file.name} did not come"
+        time.sleep(0.02)

@@ -18,6 +18,7 @@ from polytask.comparing.lab import Lab
 from polytask.comparing.outcome import Failure, Outcome
 from polytask.comparing.plan import Run
 from polytask.comparing.progress import Display
+from polytask.training.interrupt import end_with_parent
 
 PATIENCE = 60.0
 """Seconds in which an interrupted process saves its run."""
@@ -165,6 +166,7 @@ class _Worker:
 def _serve(pipe: Connection, lab: Lab, threads: int) -> None:
     """In a process of its own: does what comes through the pipe."""
     os.setpgrp()  # Ctrl-C reaches the parent alone, which passes it on once: a second one would not wait for the save
+    end_with_parent()
     torch.set_num_threads(threads)
     try:
         while True:

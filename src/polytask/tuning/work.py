@@ -19,6 +19,7 @@ import torch
 
 from polytask.balancing.engine import NonFiniteError
 from polytask.errors import Problem
+from polytask.training.interrupt import end_with_parent
 from polytask.training.loop import Record, Training
 from polytask.training.prepared import Prepared
 from polytask.training.single import train_one
@@ -232,6 +233,7 @@ class _Worker:
 def _serve(pipe: Connection, bench: Bench) -> None:
     """In a process of its own: does what comes through the pipe."""
     os.setpgrp()  # Ctrl-C reaches the parent alone, which ends this process
+    end_with_parent()
     torch.set_num_threads(bench.threads)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         while True:
