@@ -78,8 +78,8 @@ def diagnostics(tasks: Sequence[str]) -> dict[str, Any]:
     for place, task in enumerate(tasks):
         kind = KINDS[place % len(KINDS)]
         grid = np.linspace(0.05, 0.95, 10)
-        curve = {"predicted": grid.tolist(), "observed": (grid**1.1).tolist(), "rows": [20] * 10}
-        gain = {"share": grid.tolist(), "captured": np.sqrt(grid).tolist()}
+        curve = {"predicted": grid.tolist(), "observed": (grid ** (1.1 + place / 40)).tolist(), "rows": [20] * 10}
+        gain = {"share": grid.tolist(), "captured": (grid ** (0.5 - place / 90)).tolist()}
         importance = {f"column {n}": {"rise": float(rng.random() / (n + 1)), "spread": 0.01} for n in range(6)}
         own[task] = {"kind": kind, "calibration": curve, "gain": gain if kind == "binary" else None} | {
             "importance": importance
@@ -108,6 +108,31 @@ def diagnostics(tasks: Sequence[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def fusion(tasks: Sequence[str]) -> dict[str, Any]:
+    """The first two tasks, weighted from one alone to the other alone; the first has a floor."""
+    first, second = tasks[:2]
+    points = [
+        {"weights": {first: share, second: 1 - share}, "objective": 0.9 - 0.2 * share,
+         "quality": {first: 0.5 + 0.3 * share, second: None}, "met": share >= 0.5, "efficient": share != 0.25}
+        for share in (0.0, 0.25, 0.5, 1.0)
+    ]  # fmt: skip
+    parts = {"validation": {"objective": 0.8, first: 0.65, second: None}, "test": {"objective": 0.7, first: 0.6}}
+    return {
+        "format": 1, "form": "product", "weights": points[2]["weights"], "objective": "ndcg", "value": "price * bought",
+        "group": "user", "at": 10, "floors": {first: 0.64}, "met": True, "metrics": {first: "gauc", second: "ndcg"},
+        "rows": 90, "groups": 9, "parts": parts, "chosen": 2, "points": points,
+    }  # fmt: skip
+
+
+def decisions(tasks: Sequence[str]) -> dict[str, Any]:
+    before, after = {"log_loss": 0.5, "ece": 0.03}, {"log_loss": 0.45, "ece": 0.04}
+    cut = {"value": 0.25, "rule": "f1", "reached": {"precision": 0.5, "recall": 0.75, "f1": 0.6}, "met": None}
+    return {
+        "calibration": {tasks[0]: {"map": {"method": "platt"}, "rows": 500, "before": before, "after": after}},
+        "thresholds": {tasks[0]: cut},
+    }
+
+
 def training(folder: Path, tasks: Sequence[str], *, steps: int, seed: int, finished: bool = True) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(record) for record in records(tasks, steps, seed=seed)]
@@ -117,6 +142,9 @@ def training(folder: Path, tasks: Sequence[str], *, steps: int, seed: int, finis
         own = {"validation": scores(tasks, 0.02 + 0.01 * seed), "test": scores(tasks, 0.01 * seed)}
         facts = {"seed": seed, "steps": steps, "best_step": steps // 2, "seconds": 3.2, "parameters": 1234}
         write(folder / "scores.json", {"scores": own, **facts, "part_rows": {"train": 500, "test": 90}})
+        if len(tasks) > 1:
+            write(folder / "fusion.json", fusion(tasks))
+            write(folder / "bundle" / "schema.json", {"format": 3, "decisions": decisions(tasks)})
 
 
 def run(

@@ -87,12 +87,13 @@ def test_every_figure_is_drawn_in_silence(opened: Opened) -> None:
                 drawn: all("figure.chart").filter((one) => one.querySelectorAll("svg.marks path").length > 3).length,
                 labels: all(".plot").filter((one) => one.getAttribute("aria-label")).length,
                 sections: all("main > section").filter((one) => one.offsetHeight > 60).length,
+                nulls: all("svg.marks text").filter((one) => /null|NaN|undefined/.test(one.textContent)).length,
                 links: all("nav a").every((one) => document.querySelector(one.hash)),
             };
         }"""
     )
     assert found["figures"] > 30 and found["drawn"] == found["labels"] == found["figures"]
-    assert found["sections"] == 13 and found["links"]
+    assert found["nulls"] == 0 and found["sections"] == 14 and found["links"]
     assert opened.noise == [] and opened.outside == []
 
 
@@ -168,6 +169,10 @@ def test_time_moves_the_gates(opened: Opened) -> None:
     opened.page.wait_for_timeout(200)
     assert figure.locator("svg.marks").inner_html() != before
     assert figure.locator("input[type=range]").get_attribute("aria-label") == "time"
+    assert figure.locator("input[type=range]").get_attribute("aria-valuetext") == "step 8"
+    assert figure.locator("label output").inner_text() == "step 8"
+    figure.locator("input[type=range]").fill("1")
+    assert figure.locator("label output").inner_text() == "step 16"
 
 
 def test_hostile_names_run_nothing(browser: Any, tmp_path: Path) -> None:
@@ -190,6 +195,11 @@ def test_forty_tasks_stay_usable(browser: Any, tmp_path: Path) -> None:
         chosen.select_option("task 7")
         opened.page.wait_for_timeout(200)
         assert opened.page.locator("#learning svg.marks").first.inner_html() != before
+        assert opened.page.locator("#calibration figure").count() == 2
+        before = opened.page.locator("#calibration svg.marks").last.inner_html()
+        opened.page.locator("#calibration select").last.select_option("task 21")
+        opened.page.wait_for_timeout(200)
+        assert opened.page.locator("#calibration svg.marks").last.inner_html() != before
         assert opened.noise == [] and opened.outside == []
 
 

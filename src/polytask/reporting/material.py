@@ -12,10 +12,10 @@ from polytask.errors import Problem, UserError
 from polytask.reporting.files import Gaps, read_json
 from polytask.reporting.runs import Run, is_run, read_run
 
-COMPARISON, FRONT, PARETO, SWEEP, AFFINITY = (
-    "comparison.json", "front.json", "pareto.json", "sweep.json", "affinity.json",
+COMPARISON, FRONT, PARETO, SWEEP, AFFINITY, FUSION = (
+    "comparison.json", "front.json", "pareto.json", "sweep.json", "affinity.json", "fusion.json",
 )  # fmt: skip
-KEYS = {"leader": COMPARISON, "columns": FRONT, "trials": SWEEP, "affinity": AFFINITY}
+KEYS = {"leader": COMPARISON, "columns": FRONT, "trials": SWEEP, "affinity": AFFINITY, "form": FUSION}
 """By which key a file of another name is known."""
 
 
@@ -29,6 +29,7 @@ class Material:
         fronts: ``front.json``, each with ``pareto.json`` beside it.
         sweeps: ``sweep.json``.
         affinities: ``affinity.json``.
+        fusions: What `polytask fuse --json` wrote; ``fusion.json`` of a run comes with the run.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -36,11 +37,13 @@ class Material:
     fronts: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
     sweeps: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     affinities: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    fusions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to show."""
-        return not (self.runs or self.comparisons or self.fronts or self.sweeps or self.affinities)
+        files = (self.comparisons, self.fronts, self.sweeps, self.affinities, self.fusions)
+        return not (self.runs or any(files))
 
 
 def gather(paths: Sequence[Path], gaps: Gaps) -> Material:
@@ -118,6 +121,8 @@ def _take(kind: str, found: Mapping[str, Any], name: str, folder: Path, material
             _inner_run(chosen.get("run"), folder, f"{name}: the shipped point", material, gaps)
     elif kind == SWEEP:
         material.sweeps[name] = found
+    elif kind == FUSION:
+        material.fusions[name] = found
     else:
         material.affinities[name] = found
     return True

@@ -12,8 +12,9 @@ PRIMARY = {
 }  # fmt: skip
 REGRESSION = {"squared_error": "r2", "quantile": "pinball"}
 LABELS = {
-    "auc": "AUC", "gauc": "GAUC", "pr_auc": "PR-AUC", "r2": "R²", "rmse": "RMSE", "mae": "MAE", "ece": "ECE",
-    "pcoc": "PCOC", "macro_f1": "macro F1", "macro_auc": "macro AUC", "quadratic_kappa": "quadratic kappa",
+    "ndcg": "NDCG", "auc": "AUC", "gauc": "GAUC", "pr_auc": "PR-AUC", "f1": "F1", "r2": "R²", "rmse": "RMSE",
+    "mae": "MAE", "ece": "ECE", "pcoc": "PCOC", "macro_f1": "macro F1", "macro_auc": "macro AUC",
+    "quadratic_kappa": "quadratic kappa",
 }  # fmt: skip
 
 

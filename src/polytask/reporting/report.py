@@ -18,6 +18,7 @@ from polytask.reporting.sections.comparison import comparison
 from polytask.reporting.sections.conflict import conflict
 from polytask.reporting.sections.data import data
 from polytask.reporting.sections.front import front
+from polytask.reporting.sections.fusion import fusion
 from polytask.reporting.sections.gates import gates
 from polytask.reporting.sections.headline import headline
 from polytask.reporting.sections.importance import importance
@@ -95,10 +96,12 @@ def compose(material: Material, gaps: Gaps) -> Page:
     own: list[Callable[[Gaps], Section]] = [
         partial(comparison, material.comparisons), partial(front, material.fronts), partial(sweep, material.sweeps),
     ]  # fmt: skip
-    shared = [scores, learning, calibration, gates, conflict, weights]
+    first, shared = [scores, learning, calibration], [gates, conflict, weights]
     last = [importance, data, reproduction]
     make: list[Callable[[Gaps], Section]] = [
         *own,
+        *(partial(one, runs) for one in first),
+        partial(fusion, runs, material.fusions),
         *(partial(one, runs) for one in shared),
         partial(affinity, runs, material.affinities),
         *(partial(one, runs) for one in last),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,16 @@ class Training:
         folder: Where it lies.
         scores: Its ``scores.json``; empty while it goes on.
         curves: What its records say.
+        fusion: Its ``fusion.json``; empty where no score is fused.
+        decisions: What its bundle makes of predictions: calibration, thresholds, fusion; empty without.
     """
 
     seed: int | None
     folder: Path
     scores: Mapping[str, Any]
     curves: Curves
+    fusion: Mapping[str, Any] = field(default_factory=dict)
+    decisions: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parts(self) -> Scores:
@@ -145,7 +149,7 @@ def read_run(folder: Path, gaps: Gaps, *, name: str | None = None, curves: int =
     points = min(POINTS, max(FEWEST_POINTS, ALL_POINTS // (width * len(places) * max(curves, 1))))
     seeds = [_training(number, place, gaps, points) for number, place in places.items()]
     if not several and isinstance(seeds[0].scores.get("seed"), int):
-        seeds = [Training(seeds[0].scores["seed"], folder, seeds[0].scores, seeds[0].curves)]
+        seeds = [replace(seeds[0], seed=seeds[0].scores["seed"])]
     wanted = _get(config, "train", "seeds")
     diagnostics = read_json(seeds[0].folder / "diagnostics.json", gaps) or {}
     return Run(
@@ -157,7 +161,10 @@ def read_run(folder: Path, gaps: Gaps, *, name: str | None = None, curves: int =
 
 def _training(seed: int | None, folder: Path, gaps: Gaps, points: int) -> Training:
     curves = read_curves(read_lines(folder / "records.jsonl", gaps), points=points)
-    return Training(seed, folder, read_json(folder / "scores.json", gaps) or {}, curves)
+    scores, fusion = (read_json(folder / name, gaps) or {} for name in ("scores.json", "fusion.json"))
+    schema = read_json(folder / "bundle" / "schema.json", gaps) or {}
+    decisions = schema.get("decisions")
+    return Training(seed, folder, scores, curves, fusion, decisions if isinstance(decisions, dict) else {})
 
 
 def _baselines(folder: Path, gaps: Gaps) -> dict[str, dict[int | None, Scores]]:

@@ -49,6 +49,8 @@ def _show(section: Section, prefix: str, found: Mapping[str, Any]) -> None:
             if key == "overlap" and (said := _together(matrix)):
                 section.say(prefix + said)
                 continue
+            if not np.isfinite(matrix[~np.eye(len(names), dtype=bool)]).any():
+                continue  # no two labels stand on the same row
             section.blocks.append(
                 charts.matrix(
                     prefix + title, names, names, matrix, _pairs(key, names, matrix), signed=signed,
@@ -93,7 +95,8 @@ def _labels(prefix: str, labels: Mapping[str, Any], parts: Mapping[str, float]) 
         more = [f"{len(classes) - MOST_CLASSES} more"] if classes and len(classes) > MOST_CLASSES else []
         rows.append(
             [task, str(own.get("kind", "")), *(number(known(seen.get(part))) for part in parts), percent(missing),
-             *(number(known(means.get(part))) for part in parts), number(known(own.get("std"))), ", ".join([*shown, *more])]
+             *(number(known(means.get(part))) for part in parts), number(known(own.get("std"))),
+             ", ".join([*shown, *more])]
         )  # fmt: skip
     headings = ["task", "kind", *(f"rows, {part}" for part in parts), "missing in train"]
     headings += [*(f"mean, {part}" for part in parts), "std", "classes in train"]
@@ -107,8 +110,6 @@ def _labels(prefix: str, labels: Mapping[str, Any], parts: Mapping[str, float]) 
 
 def _pairs(key: str, names: Sequence[str], values: charts.Values) -> str:
     others = np.where(np.eye(len(names), dtype=bool), np.nan, values)
-    if not np.isfinite(others).any():
-        return "No pair is known."
     if key == "overlap":
         first, second = np.unravel_index(int(np.nanargmin(others)), others.shape)
         pair, share = f"{names[int(first)]} and {names[int(second)]}", percent(float(others[first, second]))

@@ -49,7 +49,12 @@ def _compared(material: Material) -> Sequence[Block]:
 
 
 def _others(material: Material) -> str:
-    kinds = (("Pareto front", material.fronts), ("Sweep", material.sweeps), ("Task affinity", material.affinities))
+    kinds = (
+        ("Pareto front", material.fronts),
+        ("Sweep", material.sweeps),
+        ("Task affinity", material.affinities),
+        ("Score fusion", material.fusions),
+    )
     return " · ".join(f"{kind}: {listed(list(files))}" for kind, files in kinds if files)
 
 
