@@ -14,7 +14,7 @@ from polytask.reporting.records import smoothed
 from polytask.reporting.runs import Run, Training
 from polytask.reporting.words import known, listed, number, percent
 
-MOST_CHARTS, MOST_CURVES, WINDOW = 12, 8, 15
+MANY, MOST_CURVES, WINDOW = 12, 8, 15
 
 
 def learning(runs: Sequence[Run], gaps: Gaps) -> Section:
@@ -40,7 +40,7 @@ def learning(runs: Sequence[Run], gaps: Gaps) -> Section:
     )
     for title, found in (("training loss", losses), ("validation", metrics)):
         kept = {task: one for task, one in found.items() if one is not None}
-        if len(kept) <= MOST_CHARTS:
+        if len(kept) < MANY:
             section.blocks += [_one(f"{task}: {title}", one) for task, one in kept.items()]
         else:
             section.blocks.append(_many(title.capitalize(), kept))
