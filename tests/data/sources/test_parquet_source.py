@@ -246,6 +246,11 @@ def test_paths(tmp_path):
         open_source([])
     with pytest.raises(UserError, match=r"nowhere' does not exist either"):
         open_source(tmp_path / "nowhere" / "a.parquet")
+    with pytest.raises(UserError, match=r"empty' is empty"):
+        open_source(tmp_path / "empty" / "a.parquet")
+    (tmp_path / "m" / ".hidden").touch()
+    with pytest.raises(UserError, match=r"does not exist; choose one of a.parquet, b.csv$"):
+        open_source(tmp_path / "m" / "other.orc")
 
 
 def test_unknown_columns_are_suggested(tmp_path):

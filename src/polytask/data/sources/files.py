@@ -126,8 +126,12 @@ def _expand(item: str | Path) -> list[Path]:
         if not (found := [match for match in matches if match.is_file()]):
             raise UserError(Problem(f"pattern '{path}'", "matches no file", "check the path and the wildcards"))
         return found
-    neighbours = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-    hint = suggest(path.name, sorted(neighbours)) if neighbours else f"the folder '{path.parent}' does not exist either"
+    if not path.parent.is_dir():
+        raise UserError(
+            Problem(f"file '{path}'", "does not exist", f"the folder '{path.parent}' does not exist either")
+        )
+    neighbours = sorted(file.name for file in path.parent.iterdir() if not file.name.startswith("."))
+    hint = suggest(path.name, neighbours) if neighbours else f"the folder '{path.parent}' is empty"
     raise UserError(Problem(f"file '{path}'", "does not exist", hint))
 
 
