@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import runpy
@@ -70,6 +71,12 @@ def test_absolute_paths_are_found(text: str, found: list[str], build: dict[str, 
     output = nbformat.v4.new_output("stream", text=text)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
     assert build["places"](notebook) == found
+
+
+def test_the_percent_format_is_read(build: dict[str, Any]) -> None:
+    found = doctest.DocTestFinder().find(build["read"], "read", globs={**build})
+    results = [doctest.DocTestRunner().run(test) for test in found]
+    assert sum(result.attempted for result in results) == 2 and not any(result.failed for result in results)
 
 
 def execute(*arguments: str) -> subprocess.CompletedProcess[str]:
