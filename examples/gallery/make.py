@@ -87,6 +87,8 @@ def main() -> None:
             digits(given.out)
         for command in COMMANDS[name]:
             words = shlex.split(command.format(config=config, out=given.out / name))
+            if (given.out / name).exists() and words[0] != "report":
+                words.append("--resume")
             print("polytask", *words, flush=True)
             subprocess.run([sys.executable, "-m", "polytask", *words], check=True)
         if given.docs is not None:
