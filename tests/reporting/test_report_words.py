@@ -176,6 +176,10 @@ def test_many_tasks_get_two_charts_that_open_with_the_greatest(tmp_path: Path) -
     assert charts[0].spec["params"][0]["value"] == "task 7" and "most for task 7" in charts[0].caption
     assert charts[0].spec["params"][0]["bind"]["options"] == tasks
     assert charts[0].data["task"].count("task 3") == 10
+    for task in tasks:
+        found["tasks"][task]["calibration"] = one_bin
+    write(folder / "diagnostics.json", found)
+    assert "No task has rows for more than two bins" in words(page_of(folder), "calibration")
 
 
 def test_decisions_of_the_bundle_are_told(tmp_path: Path) -> None:

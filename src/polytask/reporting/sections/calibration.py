@@ -90,12 +90,16 @@ def _one_or_many(title: str, found: Mapping[str, tuple[float, Chart]], spec: Spe
     """A small chart per task, or one for all with a list, which opens with the greatest number."""
     if len(found) < MANY:
         return [chart for _, chart in found.values()]
-    sizes = {task: size for task, (size, _) in found.items() if size == size} or dict.fromkeys(found, math.nan)
-    most, least = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
+    sizes = {task: size for task, (size, _) in found.items() if size == size}
+    most = max(sizes, key=sizes.__getitem__, default=next(iter(found)))
+    least = min(sizes, key=sizes.__getitem__, default=most)
     columns = list(found[most][1].data)
     rows = [(task, *row) for task, (_, chart) in found.items() for row in zip(*chart.data.values(), strict=True)]
-    caption = f"{title} of {len(found)} tasks, one at a time. {what}: "
-    caption += f"most for {most} ({percent(sizes[most])}), least for {least} ({percent(sizes[least])})."
+    caption = f"{title} of {len(found)} tasks, one at a time."
+    if sizes:
+        caption += f" {what}: most for {most} ({percent(sizes[most])}), least for {least} ({percent(sizes[least])})."
+    else:
+        caption += " No task has rows for more than two bins: these curves say little."
     data = charts.columns_of(("task", *columns), rows)
     return [Chart(title, charts.chooser({**spec, "height": 260}, list(found), most), data, caption)]
 
