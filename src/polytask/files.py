@@ -71,6 +71,18 @@ def whole_file(file: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def check_file(file: Path) -> None:
+    """Says before long work that a file cannot be written.
+
+    Raises:
+        UserError: It is a folder, or its folder does not exist.
+    """
+    if file.is_dir():
+        raise UserError(Problem(str(file), "is a folder", "name a file"))
+    if not file.parent.is_dir():
+        raise UserError(Problem(str(file), f"folder {file.parent} does not exist", "make it, or name another file"))
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder, and those above it, where they do not exist.
 
@@ -88,6 +100,19 @@ def write_json(file: Path, value: Mapping[str, Any]) -> None:
     """Writes JSON that every reader understands: NaN and infinities become null."""
     with whole_file(file) as partial:
         partial.write_text(json.dumps(finite(value), indent=1), encoding="utf-8")
+
+
+def read_json(file: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def finite(value: Any) -> Any:

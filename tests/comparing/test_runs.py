@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from polytask.comparing.run import run_comparison
 from polytask.comparing.table import parse_comparison
 from polytask.comparing.work import do_runs
 from polytask.errors import UserError
+from polytask.files import write_json
 from polytask.serving import load_bundle
 
 QUICK = {"steps": 4, "batch_size": 64}
@@ -116,7 +117,7 @@ def test_resume_trains_what_was_added_alone(
     monkeypatch.setattr(Lab, "attempt", noted)
     config = new_config(TASKS, train=QUICK)
     grown = parse_comparison({"sharing": ["shared_bottom", "mmoe"], "balancers": ["equal", "uncertainty"], "seeds": 2})
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="holds a comparison already"):
         run_comparison(config, grown, first.path, data=table)
     found = run_comparison(config, grown, first.path, data=table, resume=True)
     assert len(done) == 4 and all("+uncertainty" in key for key in done)
@@ -237,3 +238,26 @@ def test_a_table_in_memory(table: pa.Table, tmp_path: Path) -> None:
     assert found.path == tmp_path / "cmp" and found.verdict.startswith("One seed says nothing about noise")
     with pytest.raises(UserError, match="tasks: missing; name the label columns"):
         compare(data, verbose=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scores": 3},
+        {"notes": None},
+        {"failure": "x"},
+        {"parameters": "many"},
+        {"memory": []},
+        {"failure": {"kind": "?"}},
+    ],
+)
+def test_a_damaged_outcome_is_one_to_be_done_again(tmp_path: Path, change: dict[str, Any]) -> None:
+    whole = Outcome(scores={"test": {"buys": {"auc": math.nan}}}, seconds=1.0, parameters=3, notes=("slow",))
+    whole.write(tmp_path)
+    again = Outcome.read(tmp_path)
+    assert again is not None and repr(again) == repr(whole)
+    write_json(tmp_path / "outcome.json", {**asdict(whole), **change})
+    assert Outcome.read(tmp_path) is None
+    for text in ("", "[]", "null", "{}", "[" * 99_999):
+        (tmp_path / "outcome.json").write_text(text)
+        assert Outcome.read(tmp_path) is None

@@ -15,10 +15,12 @@ import pytest
 from polytask.comparing.lab import Lab
 from polytask.comparing.outcome import Failure, Outcome
 from polytask.comparing.plan import Run
-from polytask.config import dump_config, load_config
+from polytask.config import Config, dump_config, load_config
 from polytask.errors import UserError
 from polytask.grouping import Grouping, group
+from polytask.grouping.lookahead import read_affinities
 from polytask.grouping.options import Options
+from polytask.grouping.result import place_problems
 from polytask.grouping.run import run_grouping
 from polytask.tables import open_tables
 from polytask.training.run import train_run
@@ -96,7 +98,7 @@ def test_a_check_trains_what_is_missing(
 
     monkeypatch.setattr(Lab, "attempt", seen)
     config = new_config(TASKS, train=QUICK)
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="holds a grouping already"):
         run_grouping(config, Options("pairs", seeds=2, check=2), pairs.path, data=table)
     found = run_grouping(config, Options("pairs", seeds=2, check=2, resume=True), pairs.path, data=table)
     assert {key.rsplit("/", 1)[0] for key in done} == {"runs/groups/click+spend+visits"}
@@ -202,3 +204,35 @@ def test_the_suggestion_has_a_figure_and_words(method: str, request: pytest.Fixt
     assert (found.path / "affinity.png").exists()
     assert "![Affinities between tasks, groups framed](affinity.png)" in (found.path / "grouping.md").read_text()
     assert tomllib.loads(dump_config(load_config(found.configs[0], components=False)))["tasks"]
+
+
+def test_a_run_with_affinities_is_not_measured_again_and_goes_into_no_other_folder(tmp_path: Path) -> None:
+    config = Config.model_validate(
+        {"data": {"source": "x.csv"}, "tasks": {name: {"kind": "binary", "label": name} for name in "ab"}}
+    )
+    wrong = Options("pairs", seeds=2).problems(config, tmp_path)
+    assert [(one.where, one.what) for one in wrong] == [
+        (name, f"given beside {tmp_path}, whose affinities are measured") for name in ("seeds", "method")
+    ]
+    assert not Options().problems(config, tmp_path) and not Options("pairs", seeds=2).problems(config)
+    assert not place_problems(tmp_path / "new") and not place_problems(tmp_path)
+    (tmp_path / "affinity.json").touch()
+    assert not place_problems(tmp_path)
+    (tmp_path / "config.toml").touch()  # begun from a configuration
+    assert [one.what for one in place_problems(tmp_path)] == ["exists and is no grouping of a run"]
+
+
+def test_damaged_records_are_left_out_and_other_sizes_told(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    good = '{"kind": "probe", "affinity": [[1, null], [0.5, 2]]}'
+    bad = [
+        '{"kind": "probe"',
+        '["probe"]',
+        '{"kind": "probe", "affinity": "x"}',
+        '{"kind": "probe", "affinity": [[1], [1, 2]]}',
+    ]
+    file.write_text("\n".join([*bad, good, "[" * 99_999 + '"probe"']))
+    np.testing.assert_array_equal(read_affinities(file, 2), [[[1.0, math.nan], [0.5, 2.0]]])
+    file.write_text('{"kind": "probe", "affinity": [1, 2]}\n' + good)
+    with pytest.raises(UserError, match="its affinities are a table of 2, the configuration has 2 tasks"):
+        read_affinities(file, 2)

@@ -130,3 +130,9 @@ def test_all_mistakes_of_a_wish_at_once() -> None:
 def test_undefined_improvements_do_not_win() -> None:
     unknown = reached(0.5, 0.71, 0.64, improvements=(math.nan, math.nan))
     assert chosen("best-mean", (*POINTS[:2], unknown)) == 0.4
+
+
+@pytest.mark.parametrize("floor", [math.nan, math.inf])
+def test_a_floor_is_a_number(floor: float) -> None:
+    with pytest.raises(UserError, match=f"--floor click: {floor} given; give a number"):
+        read_wish(None, {"click": floor}, ["click", "like"], ["linear"])

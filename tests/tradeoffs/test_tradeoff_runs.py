@@ -17,6 +17,7 @@ import torch
 
 from polytask.errors import UserError
 from polytask.evaluation.bundle import evaluate_bundle
+from polytask.files import write_json
 from polytask.fronts import Front
 from polytask.serving import load_bundle
 from polytask.tradeoffs import TradeOff
@@ -113,7 +114,7 @@ def test_more_points_and_seeds_train_what_is_new_alone(
 
     monkeypatch.setattr(FrontLab, "train", noted)
     more = parse_pareto({"method": ["linear", "cosmos"], "points": 3, "choose": "cosmos:knee"})
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="holds a front already"):
         run_pareto(config, more, out, data=table)
     after = run_pareto(config, more, out, data=table, resume=True)
     assert done == ["runs/linear/0.5-0.5/0"]
@@ -218,8 +219,27 @@ def test_folders_that_hold_no_front(first: TradeOff, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no pareto\.json; name the folder of a finished front"):
         choose_again(tmp_path, None, {})
     (tmp_path / "pareto.json").write_text('{"format": 2}')
-    with pytest.raises(UserError, match="its format is 2, known is 1"):
+    with pytest.raises(
+        UserError, match="has format 2, this polytask reads 1; install the polytask version that wrote it"
+    ):
         choose_again(tmp_path, None, {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"baselines": 3}, {"failures": "x"}, {"measures": [{"task": 1}]}, {"points": [{"method": "linear"}]},
+        {"format": "x"}, {"conditioned": None}, {"points": []}, {"chosen": {"method": "pamal"}},
+    ],
+)  # fmt: skip
+def test_a_damaged_front_is_told(first: TradeOff, tmp_path: Path, change: dict[str, Any]) -> None:
+    facts = json.loads((first.path / "pareto.json").read_text())
+    write_json(tmp_path / "pareto.json", {**facts, **change})
+    with pytest.raises(UserError, match=r"pareto\.json"):
+        read_tradeoff(tmp_path)
+    (tmp_path / "pareto.json").write_text("[" * 99_999)
+    with pytest.raises(UserError, match="nested too deeply"):
+        read_tradeoff(tmp_path)
 
 
 @pytest.mark.slow

@@ -161,7 +161,7 @@ def test_interrupted_and_resumed_is_the_same(
     assert not (out / "sweep.json").exists()
     with (out / "journal.log").open("a") as stream:
         stream.write('{"op_code": 6, "work')  # a crash in the middle of a line
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="holds a sweep already"):
         run_sweep(config, fewer, out, data=table)
     run_sweep(config, fewer, out, data=table, resume=True)
     assert [title for title in done if done.count(title) > 1] == [done[3]] * 2  # the one in flight alone
@@ -171,6 +171,14 @@ def test_interrupted_and_resumed_is_the_same(
     assert len(done) == begun + 4 + sum(
         first.best_of(method).trial.index >= 3 for method in first.methods  # type: ignore[union-attr]
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ["garbage", "[]", '{"op_code": 99, "worker_id": "x"}', "\udcff"])
+def test_a_damaged_journal_is_told(first: Sweep, tmp_path: Path, line: str) -> None:
+    lines = (first.path / "journal.log").read_text().splitlines()
+    (tmp_path / "journal.log").write_text("\n".join([*lines[:3], line, *lines[3:]]) + "\n", errors="surrogateescape")
+    with pytest.raises(UserError, match=r"journal\.log: is damaged .*restore it, or delete it"):
+        Journal(tmp_path / "journal.log", first.methods, first.objectives, {})
 
 
 def test_what_was_decided_stays(first: Sweep, table: pa.Table, new_config: Any) -> None:

@@ -67,12 +67,16 @@ def fuse(
     """
     from polytask.deciding import fuse as fit
     from polytask.deciding.figure import check_figure
+    from polytask.files import check_file
     from polytask.serving import load_bundle
     from polytask.serving.bundle import check_place
 
     target, floors = console(), assigned("--floor", floor)
     if plot is not None:
         check_figure(plot)
+    for file in (plot, json_file):
+        if file is not None:
+            check_file(file)
     check_place(out)
     loaded = load_bundle(bundle, allow_code=allow_code or ())
     found, trade_off = fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from polytask.errors import UserError
 
 if TYPE_CHECKING:
     from polytask.config import Config
+    from polytask.errors import Problem
     from polytask.tuning.table import SweepConfig
 
 
@@ -82,11 +83,26 @@ def sweep(
 def _load(
     path: Path, overrides: Sequence[str], changes: dict[str, Any], allow_code: Sequence[str]
 ) -> tuple[Config, SweepConfig]:
-    from polytask.cli.inspection import errors_in
     from polytask.tuning.table import read_sweep
 
     try:
         return read_sweep(path, overrides, changes, allow_code=allow_code)
     except UserError as error:
-        # the data may hold more mistakes: one message should name them all
-        raise UserError(dict.fromkeys([*error.problems, *errors_in(path, overrides, allow_code)])) from None
+        # methods and data may hold more mistakes: one message should name them all
+        found = [*error.problems, *_more(path, overrides, changes, allow_code)]
+        raise UserError(dict.fromkeys(found)) from None
+
+
+def _more(
+    path: Path, overrides: Sequence[str], changes: dict[str, Any], allow_code: Sequence[str]
+) -> Iterator[Problem]:
+    """What else is wrong with the methods that are listed, and with what the file names."""
+    from polytask.cli.inspection import errors_in
+    from polytask.tuning.checks import part_problems
+    from polytask.tuning.table import read_names
+
+    try:
+        yield from part_problems(read_names(path, overrides, changes), allow_code)
+    except UserError as error:
+        yield from error.problems
+    yield from errors_in(path, overrides, allow_code)

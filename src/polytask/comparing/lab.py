@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import traceback
@@ -21,6 +20,7 @@ from polytask.comparing.trees import Trees
 from polytask.config import Config, undecided
 from polytask.errors import Problem
 from polytask.evaluation.scores import Scores
+from polytask.files import read_json
 from polytask.model import Model
 from polytask.serving import load_bundle
 from polytask.training.loop import EVALUATION_ROWS, Record, Training
@@ -83,7 +83,7 @@ class Lab:
         config, watcher = undecided(config.model_copy(update={"train": train})), _Listener(tell)
         with PeakMemory() as memory:
             scores = self.train(run, config, prepared, folder, watcher)
-        facts = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        facts = read_json(folder / "scores.json")
         device = str(choose_device(config.train.device))
         model = load_bundle(folder / "bundle", allow_code=config.allow_code, device=device).model
         # an interrupted run knows the time of its last part alone

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from polytask.evaluation.scores import Scores
-from polytask.files import make_folder, write_json
+from polytask.files import make_folder, read_json, write_json
 
 FILE = "outcome.json"
 
@@ -65,13 +66,11 @@ class Outcome:
     def read(cls, folder: Path) -> Outcome | None:
         """The outcome in a folder; None where there is none, or one to be tried again."""
         try:
-            found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        failure = None if found["failure"] is None else Failure(**found["failure"])
-        if failure is not None and failure.kind == "crashed":
-            return None
-        return cls(**{**_with_nan(found), "notes": tuple(found["notes"]), "failure": failure})
+            found = read_json(folder / FILE)
+            outcome = TypeAdapter(cls).validate_python({**_with_nan(found), "failure": found["failure"]})
+        except (OSError, ValueError, LookupError, TypeError):
+            return None  # damaged: done again
+        return None if outcome.failure is not None and outcome.failure.kind == "crashed" else outcome
 
 
 def _with_nan(value: Any) -> Any:

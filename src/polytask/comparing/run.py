@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from polytask.comparing.table import CompareConfig, parse_comparison, read_compa
 from polytask.comparing.work import do_runs
 from polytask.config import Config, absolute
 from polytask.errors import Problem, UserError, raise_errors
+from polytask.files import read_json
 from polytask.serving.bundle import fitted_tasks
 from polytask.tables import Tables, open_tables
 from polytask.training.folder import ENVIRONMENT, check_folder, run_folder
@@ -130,12 +130,12 @@ def run_comparison(
     once = base.train.model_copy(update={"seeds": 1, "baselines": False})
     base = base.model_copy(update={"train": once})
     plan, opened = _checked(base, options, data, console)
-    check_folder(out, base, opened, resume=resume)
+    check_folder(out, base, opened, resume=resume, command="compare")
     prepared = prepare_shown(base, opened, console)
     raise_errors(build_problems(base, plan, prepared))
     if console is not None:
         console.print(_size(plan), highlight=False)
-    with run_folder(out, base, opened):
+    with run_folder(out, base, opened, command="compare"):
         outcomes = do_runs(Lab(base, prepared, out), list(plan.runs()), Display(console, workers), workers=workers)
     measures = [
         Measure(task.name, task.primary_metric, task.metrics()[task.primary_metric].higher_is_better is not False)
@@ -147,7 +147,7 @@ def run_comparison(
         {
             "compare": options.model_dump(),
             "config": base.model_dump(),
-            "environment": json.loads((out / ENVIRONMENT).read_text(encoding="utf-8")),
+            "environment": read_json(out / ENVIRONMENT),
             "part_rows": prepared.part_rows,
             "workers": workers,
         }

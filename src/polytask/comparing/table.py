@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from polytask.config import BalancerConfig, ComponentConfig, Config, parse_section, read_section, read_with_section
+from polytask.config import (
+    BalancerConfig,
+    ComponentConfig,
+    Config,
+    parse_section,
+    read_sound_section,
+    read_with_section,
+)
 from polytask.config.base import Positive, Table
 
 SECTION = "compare"
@@ -71,8 +78,8 @@ def read_comparison(
 
 
 def read_parts(path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> CompareConfig:
-    """The ``[compare]`` table alone; see `read_comparison`."""
-    return read_section(path, SECTION, CompareConfig, overrides, changes)
+    """The ``[compare]`` table alone, without its keys that are wrong; see `read_comparison`."""
+    return read_sound_section(path, SECTION, CompareConfig, overrides, changes)
 
 
 def parse_comparison(table: object, changes: Mapping[str, Any] | None = None) -> CompareConfig:

@@ -13,7 +13,7 @@ from polytask.config.loading import (
 )
 from polytask.config.models import BalancerConfig, ComponentConfig, Config, TaskConfig, TowersConfig, TrainConfig
 from polytask.config.paths import absolute, simulator_name, source_kind
-from polytask.config.sections import parse_section, read_section, read_with_section
+from polytask.config.sections import parse_section, read_sound_section, read_with_section
 from polytask.config.writing import dump_config
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "apply_overrides",
     "component_problems",
     "parse_section",
-    "read_section",
+    "read_sound_section",
     "read_with_section",
     "dump_config",
     "absolute",

@@ -17,13 +17,19 @@ _EXAMPLES = {
 _TASK_EXAMPLES = {"kind": 'add kind = "binary"', "label": 'add label = "COLUMN"'}
 
 
-def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """All findings of one validation, in the order of the file's tables."""
-    return [_problem(details, model) for details in error.errors(include_url=False)]
+def problems_of(error: ValidationError, model: type[BaseModel], *, under: Sequence[str] = ()) -> list[Problem]:
+    """All findings of one validation, in the order of the file's tables.
+
+    Args:
+        error: What pydantic found.
+        model: What it was to be.
+        under: The path of the table that was validated, where it is not the whole file.
+    """
+    return [_problem(details, model, under) for details in error.errors(include_url=False)]
 
 
-def _problem(details: Any, model: type[BaseModel]) -> Problem:
-    where = dotted(details["loc"])
+def _problem(details: Any, model: type[BaseModel], under: Sequence[str]) -> Problem:
+    where = dotted([*under, *details["loc"]])
     kind, value = details["type"], details["input"]
     if kind == "extra_forbidden":
         fields = _fields_at(model, details["loc"][:-1])

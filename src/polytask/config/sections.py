@@ -56,17 +56,36 @@ def read_with_section(
     return config, section
 
 
-def read_section(
+def read_sound_section(
     path: Path,
     name: str,
     model: type[Section],
     overrides: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
 ) -> Section:
-    """The table alone; see `read_with_section`."""
+    """The table alone without its keys that are wrong, so that more can be said of the others.
+
+    Raises:
+        UserError: The file cannot be read, or the table is none.
+    """
     whole = read_toml(path)
     apply_overrides(whole, overrides)
-    return parse_section(whole.get(name, {}), name, model, changes)
+    table = whole.get(name, {})
+    try:
+        return parse_section(table, name, model, changes)
+    except UserError:
+        if not isinstance(table, Mapping):
+            raise
+    given = {**table, **(changes or {})}
+    return model.model_validate({key: value for key, value in given.items() if _sound(model, key, value)})
+
+
+def _sound(model: type[Table], key: str, value: object) -> bool:
+    try:
+        model.model_validate({key: value})
+    except ValidationError:
+        return False
+    return True
 
 
 def parse_section(table: object, name: str, model: type[Section], changes: Mapping[str, Any] | None = None) -> Section:
@@ -80,6 +99,4 @@ def parse_section(table: object, name: str, model: type[Section], changes: Mappi
     try:
         return model.model_validate({**table, **(changes or {})})
     except ValidationError as error:
-        raise UserError(
-            Problem(f"{name}.{one.where}", one.what, one.remedy) for one in problems_of(error, model)
-        ) from error
+        raise UserError(problems_of(error, model, under=[name])) from error

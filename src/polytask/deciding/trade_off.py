@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,7 +13,7 @@ import numpy as np
 from polytask.deciding.figure import plot
 from polytask.decisions import Fusion
 from polytask.errors import Problem, UserError
-from polytask.files import write_json
+from polytask.files import read_json, write_json
 from polytask.fronts.dominance import non_dominated
 
 FORMAT = 1
@@ -100,7 +99,7 @@ class TradeOff:
             UserError: The file is missing, or none of these.
         """
         try:
-            found = json.loads(Path(file).read_text(encoding="utf-8"))
+            found = read_json(Path(file))
             other = dict(found["parts"])
             names = ("objective", "value", "group", "at", "floors")
             fusion = Fusion(

@@ -18,6 +18,7 @@ from polytask.fronts.front import Front
 
 FORMAT = 1
 ENDINGS = (".json", ".csv", ".parquet")
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError)
 
 
 def write(front: Front, file: Path) -> None:
@@ -50,7 +51,7 @@ def read(file: Path) -> Front:
     try:
         return _front(_parsed(content, file.suffix))
     # of broken Parquet pages Arrow says OSError; what Front says of the values is none of these, and goes through
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, csv.Error, pa.ArrowException) as error:
+    except (*_DAMAGE, csv.Error, pa.ArrowException) as error:
         what = f"holds no front ({' '.join(str(error).split())})"
         raise UserError(Problem(str(file), what, "write it again, or remove it")) from error
 

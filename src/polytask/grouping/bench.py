@@ -57,7 +57,7 @@ class Bench:
             self._say(f"{len(runs)} runs: {len(runs) // len(seeds) - several} tasks alone, {several} models of several")
         display = Display(self.console, options.workers)
         train = train_pairs if options.method == "pairs" else train_lookahead
-        with run_folder(self.out, self.config, self.tables):
+        with run_folder(self.out, self.config, self.tables, command="group"):
             return train(self.config, self.prepared, self.out, seeds, display, options.workers)
 
     def check(self, options: Options, affinity: Affinity, choice: Choice, out: Path) -> Comparison:
@@ -70,7 +70,7 @@ class Bench:
         plan = check_plan(self.config, groupings, seeds)
         self._say(f"check: {len(once(plan.runs()))} runs of {len(plan.methods)} ways, {len(seeds)} seeds")
         display = Display(self.console, options.workers)
-        with run_folder(self.out, self.config, self.tables):
+        with run_folder(self.out, self.config, self.tables, command="group"):
             facts = {"config": self.config.model_dump(), "part_rows": self.prepared.part_rows}
             return run_check(self.config, self.prepared, self.out, out, plan, display, options.workers, facts)
 
@@ -106,5 +106,5 @@ def open_bench(config: Config, options: Options, out: Path, console: Console | N
     for problem in found if console is not None else ():
         assert console is not None
         show_finding(problem, console)
-    check_folder(out, config, opened, resume=options.resume)
+    check_folder(out, config, opened, resume=options.resume, command="group")
     return Bench(config, opened, prepare_shown(config, opened, console), out, console)

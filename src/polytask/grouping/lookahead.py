@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from polytask.comparing.lab import Lab
 from polytask.comparing.plan import RUNS, Method, Run
@@ -107,18 +107,19 @@ def read_affinities(file: Path, tasks: int) -> Samples:
     if not found:
         remedy = "group the configuration itself, or train with --set train.probe=10 --set train.probe_affinity=true"
         raise UserError(Problem(str(file), "holds no affinities", remedy))
-    values = np.array(found)
-    if values.shape[1:] != (tasks, tasks):
-        what = f"its affinities are of {values.shape[1]} tasks, the configuration has {tasks}"
+    other = next((one for one in found if one.shape != (tasks, tasks)), None)
+    if other is not None:
+        what = f"its affinities are a table of {' x '.join(map(str, other.shape))}, the configuration has {tasks} tasks"
         raise UserError(Problem(str(file), what, "name the run as it was written"))
-    return values
+    return np.stack(found)
 
 
-def _matrix(line: str) -> list[list[float]] | None:
+def _matrix(line: str) -> Float[np.ndarray, "..."] | None:
+    """The affinities of a line, null as NaN; None of other lines, and of half a line that a crash has left."""
     try:
         record = json.loads(line)
-    except json.JSONDecodeError:  # a crash may have left half a line
+        if record["kind"] != "probe" or record["affinity"] is None:
+            return None
+        return np.array(record["affinity"], dtype=float)
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    if record.get("kind") != "probe" or record.get("affinity") is None:
-        return None
-    return [[math.nan if value is None else value for value in row] for row in record["affinity"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from polytask.config import Config
 from polytask.errors import Problem, suggest
@@ -39,9 +40,22 @@ class Options:
         """Seeds of the measurement."""
         return self.seeds or METHODS[self.method]
 
-    def problems(self, config: Config) -> list[Problem]:
-        """What is wrong with them."""
+    def problems(self, config: Config, run: Path | None = None) -> list[Problem]:
+        """What is wrong with them.
+
+        Args:
+            config: What is to be grouped.
+            run: The run folder that has measured affinities, if there is one.
+        """
         found = []
+        if run is not None:
+            what = f"given beside {run}, whose affinities are measured"
+            given = {"seeds": self.seeds is not None, "method": self.method == "pairs"}
+            found = [
+                Problem(name, what, "leave it out, or group its config.toml")
+                for name, beside in given.items()
+                if beside
+            ]
         if self.method not in METHODS:
             found.append(Problem("method", f"'{self.method}' is unknown", suggest(self.method, list(METHODS))))
         for name in ("groups", "seeds", "check"):

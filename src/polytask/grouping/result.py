@@ -13,12 +13,13 @@ import numpy as np
 from polytask.comparing.result import Comparison
 from polytask.comparing.statistics import interval
 from polytask.comparing.tables import Grid
-from polytask.errors import MissingExtraError
+from polytask.errors import MissingExtraError, Problem
 from polytask.files import whole_file, write_json
 from polytask.grouping.affinity import Affinity, Unit, named
 from polytask.grouping.choice import Candidate, Choice
 from polytask.grouping.figure import draw
 from polytask.grouping.words import in_words, verdict
+from polytask.training.folder import CONFIG
 
 AFFINITY, PAGE, FIGURE = "affinity.json", "grouping.md", "affinity.png"
 CHECK = "check"
@@ -152,3 +153,13 @@ def _cell(unit: Unit, mean: float, samples: np.ndarray) -> str:
     found = interval(samples)
     mark = "" if found.count < 2 else ("· ", "▲ ", "▼ ")[found.sign]
     return f"{mark}{unit.number(mean, '+.3g')}"
+
+
+def place_problems(out: Path) -> list[Problem]:
+    """Why the grouping of a run cannot go into a folder: something else is in it."""
+    if not out.exists():
+        return []
+    names = {file.name for file in out.iterdir()} if out.is_dir() else {out.name}
+    if out.is_dir() and CONFIG not in names and (AFFINITY in names or names <= {CHECK}):
+        return []
+    return [Problem(str(out), "exists and is no grouping of a run", "name a new folder with --out")]

@@ -20,7 +20,7 @@ from polytask.grouping.choice import choose
 from polytask.grouping.configs import write_configs
 from polytask.grouping.lookahead import of_runs, run_folders
 from polytask.grouping.options import Options
-from polytask.grouping.result import CHECK, Grouping
+from polytask.grouping.result import CHECK, Grouping, place_problems
 from polytask.serving import load_bundle
 from polytask.training.folder import CONFIG
 from polytask.training.given import Tasks, given
@@ -124,7 +124,8 @@ def run_grouping(
         KeyboardInterrupt: After Ctrl-C; runs in flight saved their last step.
     """
     whole = absolute(config)
-    raise_errors(options.problems(whole))
+    problems = options.problems(whole, run)
+    raise_errors(problems if run is None else [*problems, *place_problems(out)])
     bench: Bench | None = None
     if run is None or options.check is not None:
         bench = open_bench(whole, options, out if run is None else out / CHECK, console, data)

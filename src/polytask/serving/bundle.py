@@ -23,7 +23,7 @@ from polytask.data.reader import to_batch
 from polytask.data.sources import TableSource, open_source
 from polytask.decisions import Decisions, label_column
 from polytask.errors import Problem, UserError, raise_errors, suggest
-from polytask.files import whole_folder
+from polytask.files import read_json, whole_folder
 from polytask.model import Model, build_model, build_tasks
 from polytask.serving.bounds import BoundedSizes
 from polytask.serving.card import model_card
@@ -260,7 +260,7 @@ def fitted_model(config: Config, preprocessor: Preprocessor) -> Model:
 
 
 def _read(folder: Path, allow_code: Sequence[str], device: str) -> Bundle:
-    schema = json.loads((folder / "schema.json").read_text(encoding="utf-8"))
+    schema = read_json(folder / "schema.json")
     check_format(folder, schema)
     config = parse_config(tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")), allow_code=allow_code)
     saved = schema["preprocessing"]

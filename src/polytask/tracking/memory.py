@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from polytask.errors import Problem, UserError
-from polytask.files import write_json
+from polytask.files import read_json, write_json
 
 FILE = "tracking.json"
 
@@ -35,7 +34,7 @@ def read_known(folder: Path) -> dict[str, Known]:
     if not file.exists():
         return {}
     try:
-        loggers = json.loads(file.read_text(encoding="utf-8"))["loggers"]
+        loggers = read_json(file)["loggers"]
         return {name: Known(str(known["id"]), int(known["records"])) for name, known in loggers.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         remedy = "delete it: the loggers then begin new runs"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from polytask.errors import Problem, UserError
+from polytask.files import read_json
 from polytask.tracking.base import LoggerBuilder, Point, RunKind, TrackedRun
 from polytask.tracking.memory import Known, read_known, write_known
 from polytask.tracking.points import Window, final_values
@@ -149,7 +149,7 @@ class _Tracked:
 
     def close(self) -> None:
         file = self._run.folder / "scores.json"
-        scores = final_values(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+        scores = final_values(read_json(file)) if file.exists() else None
         for name, feed in self._feeds.items():
             if not feed.sender.close(scores):
                 what = "has not taken the last records in time"

@@ -59,6 +59,11 @@ def read_wish(
         for task in floors
         if task not in tasks
     ]
+    problems += [
+        Problem(f"--floor {task}", f"{value} given", "give a number")
+        for task, value in floors.items()
+        if not math.isfinite(value)
+    ]
     text = (choose or "").strip()
     method, colon, rest = text.rpartition(":")
     if colon and method not in methods:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from polytask.config import BalancerConfig, Config
 from polytask.data.preprocessor import Preprocessor
 from polytask.errors import Problem, UserError
-from polytask.files import whole_folder
+from polytask.files import read_json, whole_folder
 from polytask.fronts import Conditioned
 from polytask.model import Model
 from polytask.serving import Bundle, load_bundle
@@ -46,7 +46,7 @@ def load_front(folder: Path, *, allow_code: tuple[str, ...] = ()) -> tuple[Condi
     """
     bundle = load_bundle(folder / "bundle", allow_code=allow_code)
     try:
-        facts = json.loads((folder / FOLDER / "front.json").read_text(encoding="utf-8"))
+        facts = read_json(folder / FOLDER / "front.json")
         if facts["format"] != FORMAT:
             raise ValueError(f"its format is {facts['format']}, known is {FORMAT}")
         part = BalancerConfig.model_validate(facts["method"])

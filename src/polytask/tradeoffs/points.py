@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from polytask.evaluation.scores import Scores, selection_score
 from polytask.fronts import Front
 from polytask.tradeoffs.grid import Preference, shown
@@ -81,10 +83,13 @@ class Reached:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Reached:
-        """What `to_json` gave, after a visit to a file."""
-        scores = tuple(with_nan(one) for one in found["scores"])
-        seeds, runs = tuple(found["seeds"]), tuple(found["runs"])
-        return cls(found["method"], tuple(found["preference"]), seeds, runs, scores, found["planned"])
+        """What `to_json` gave, after a visit to a file.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        scores = [with_nan(one) for one in found["scores"]]
+        return TypeAdapter(cls).validate_python({**found, "scores": scores})
 
 
 def front_of(points: Sequence[Reached], measures: Sequence[Measure], part: str) -> Front:

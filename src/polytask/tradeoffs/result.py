@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from polytask.errors import MissingExtraError, Problem, UserError
 from polytask.evaluation.scores import Scores
-from polytask.files import whole_file, write_json
+from polytask.files import read_json, whole_file, write_json
 from polytask.fronts import Front
 from polytask.serving import Bundle, load_bundle
 from polytask.tradeoffs.figure import draw
@@ -195,17 +196,23 @@ def read_tradeoff(folder: Path, *, allow_code: Sequence[str] = ()) -> TradeOff:
     """
     file = folder / FILE
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
+        if isinstance(found["format"], int) and found["format"] > FORMAT:
+            what = f"has format {found['format']}, this polytask reads {FORMAT}"
+            raise UserError(Problem(str(file), what, "install the polytask version that wrote it"))
         if found["format"] != FORMAT:
-            raise ValueError(f"its format is {found['format']}, known is {FORMAT}")
+            raise ValueError("it names no known format")
         points = tuple(Reached.from_json(one) for one in found["points"])
-        measures = tuple(Measure(**one) for one in found["measures"])
+        if not points:
+            raise ValueError("it has no points")
+        measures = TypeAdapter(tuple[Measure, ...]).validate_python(found["measures"])
         result = TradeOff(
             folder, measures, points, tuple(found["reference"][one.task] for one in measures),
             found["given_reference"], {task: tuple(own) for task, own in found["baselines"].items()},
-            tuple(found["conditioned"]), found["failures"],
+            tuple(found["conditioned"]), dict(found["failures"].items()),
             {key: value for key, value in found.items() if key not in _OWN}, allow_code=tuple(allow_code),
         )  # fmt: skip
+        result.front  # noqa: B018  # every point has a score for every measure
         said = found["chosen"]
         if said is None:
             return result
@@ -217,6 +224,6 @@ def read_tradeoff(folder: Path, *, allow_code: Sequence[str] = ()) -> TradeOff:
     except FileNotFoundError as error:
         remedy = "name the folder of a finished front, or a configuration with --out FOLDER"
         raise UserError(Problem(str(folder), f"holds no {FILE}", remedy)) from error
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
         what = f"cannot be read ({type(error).__name__}: {error})"
         raise UserError(Problem(str(file), what, "run the same command with --resume: it is written again")) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from polytask.comparing.work import do_runs
 from polytask.config import Config, absolute
 from polytask.errors import Problem, UserError, raise_errors
 from polytask.evaluation.scores import Scores
+from polytask.files import read_json
 from polytask.serving.bundle import fitted_tasks
 from polytask.tables import Tables, open_tables, report_on
 from polytask.tradeoffs.again import ship
@@ -63,14 +63,14 @@ def run_pareto(
     once = base.train.model_copy(update={"seeds": 1, "baselines": False})
     base = base.model_copy(update={"train": once})
     plan, opened = _checked(base, options, data, console)
-    check_folder(out, base, opened, resume=resume)
+    check_folder(out, base, opened, resume=resume, command="pareto")
     prepared = prepare_shown(base, opened, console)
     units = constant_losses(base, prepared) if plan.scaled else dict.fromkeys(base.tasks, 1.0)
     raise_errors(build_problems(base, plan, prepared, units))
     runs = list(plan.runs(base, units))
     if console is not None:
         console.print(_size(plan, runs), highlight=False)
-    with run_folder(out, base, opened):
+    with run_folder(out, base, opened, command="pareto"):
         outcomes = do_runs(FrontLab(base, prepared, out), runs, Display(console, workers), workers=workers)
     found = _found(base, options, plan, outcomes, prepared, out, console)
     found.write()  # so that a wish that nothing fulfils loses nothing
@@ -107,7 +107,7 @@ def _found(
     facts = {
         "pareto": options.model_dump(),
         "seeds": list(plan.seeds),
-        "environment": json.loads((out / ENVIRONMENT).read_text(encoding="utf-8")),
+        "environment": read_json(out / ENVIRONMENT),
         "part_rows": prepared.part_rows,
         "seconds": {key: outcome.seconds for key, outcome in outcomes.items()},
     }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from polytask.evaluation.scores import Scores
-from polytask.files import write_json
+from polytask.files import read_json, write_json
 from polytask.tradeoffs.grid import Preference, rounded
 from polytask.tradeoffs.kept import load_front
 from polytask.tradeoffs.network import model_at
@@ -52,7 +51,6 @@ def scores_at(
 
 def _read(file: Path) -> dict[Preference, Mapping[str, Scores]]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))["points"]
-    except (OSError, ValueError, KeyError):
-        return {}
-    return {rounded(one["preference"]): with_nan(one["scores"]) for one in found}
+        return {rounded(one["preference"]): with_nan(one["scores"]) for one in read_json(file)["points"]}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}  # measured again

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from polytask.config import BalancerConfig, Config, parse_section, read_section, read_with_section
+from polytask.config import BalancerConfig, Config, parse_section, read_sound_section, read_with_section
 from polytask.config.base import Names, Positive, Table
 
 SECTION = "pareto"
@@ -82,8 +82,8 @@ def read_pareto(
 
 
 def read_methods(path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> ParetoConfig:
-    """The ``[pareto]`` table alone; see `read_pareto`."""
-    return read_section(path, SECTION, ParetoConfig, overrides, changes)
+    """The ``[pareto]`` table alone, without its keys that are wrong; see `read_pareto`."""
+    return read_sound_section(path, SECTION, ParetoConfig, overrides, changes)
 
 
 def parse_pareto(table: object, changes: Mapping[str, Any] | None = None) -> ParetoConfig:

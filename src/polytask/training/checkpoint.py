@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from polytask.errors import Problem, UserError
-from polytask.files import whole_folder
+from polytask.files import read_json, whole_folder
 
 _KEPT = 2
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, SafetensorError)
@@ -45,7 +45,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     """
     try:
         tensors = load_file(folder / "tensors.safetensors")
-        state = _unpack(json.loads((folder / "state.json").read_text(encoding="utf-8")), tensors)
+        state = _unpack(read_json(folder / "state.json"), tensors)
         if not isinstance(state, dict):
             raise ValueError("state.json holds no state")
     except _DAMAGE as error:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
 
 from polytask.config import Config, dump_config
 from polytask.errors import Problem, UserError, raise_errors
-from polytask.files import make_folder, whole_file, write_json
+from polytask.files import make_folder, read_json, whole_file, write_json
 from polytask.tables import Tables
 from polytask.training.environment import describe_environment, fingerprints
 
-CONFIG, ENVIRONMENT, RECORDS = "config.toml", "environment.json", "records.jsonl"
+CONFIG, ENVIRONMENT, RECORDS, LOCK = "config.toml", "environment.json", "records.jsonl", ".lock"
+Command = Literal["train", "compare", "sweep", "pareto", "group"]
+WORKS: Mapping[str, str] = {
+    "train": "a run", "compare": "a comparison", "sweep": "a sweep", "pareto": "a front", "group": "a grouping",
+}  # fmt: skip
+"""What each command makes."""
 
 
-def check_folder(out: Path, config: Config, tables: Tables, *, resume: bool) -> None:
+def check_folder(out: Path, config: Config, tables: Tables, *, resume: bool, command: Command = "train") -> None:
     """Refuses a folder in which this run cannot be begun or taken up again; writes nothing.
 
     Args:
@@ -27,18 +33,20 @@ def check_folder(out: Path, config: Config, tables: Tables, *, resume: bool) -> 
         config: The configuration, with absolute paths.
         tables: The open tables.
         resume: Whether the run may have been begun before.
+        command: What is to be done in it.
 
     Raises:
         UserError: The folder holds something else, or a run with another configuration or other data; every
             difference is named.
     """
     if not (out / CONFIG).exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(file.name != LOCK for file in out.iterdir())):
             raise UserError(Problem(str(out), "exists and is no run folder", "name a new folder with --out"))
         return
+    check_command(out, command)
     if not resume:
         remedy = "add --resume to go on with it, or name another --out"
-        raise UserError(Problem(str(out), "holds a run already", remedy))
+        raise UserError(Problem(str(out), f"holds {WORKS[command]} already", remedy))
     problems = differences(out, config)
     marks = _known_data(out / ENVIRONMENT)
     problems += [
@@ -49,28 +57,55 @@ def check_folder(out: Path, config: Config, tables: Tables, *, resume: bool) -> 
     raise_errors(problems)
 
 
+def check_command(out: Path, command: Command) -> None:
+    """Refuses a folder that another command has begun.
+
+    Raises:
+        UserError: It has, and its files would be mixed with those of this one.
+    """
+    try:
+        found = read_json(out / ENVIRONMENT)["command"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # of before it was written down, or damaged, which is found when data are compared
+    if found != command:
+        what = f"holds {WORKS.get(str(found), 'something else')}, made by polytask {found}"
+        raise UserError(Problem(str(out), what, f"name another --out for {WORKS[command]}"))
+
+
 @contextmanager
-def run_folder(out: Path, config: Config, tables: Tables) -> Iterator[None]:
+def run_folder(out: Path, config: Config, tables: Tables, *, command: Command = "train") -> Iterator[None]:
     """Begins the run folder with its configuration and environment; a begun one is left as it is.
 
-    Where the block finds the user at fault before any step is trained, the folder that it began is removed again.
+    Meanwhile no other process can do the same. Where the block finds the user at fault before any step is trained, the
+    folder that it began is removed again.
+
+    Raises:
+        UserError: Another process is at work in the folder.
     """
-    fresh = not (out / CONFIG).exists()
-    if fresh:
-        _write(out, config, tables)
-    try:
-        yield
-    except UserError:
-        if fresh and not any(file.stat().st_size for file in out.rglob(RECORDS)):
-            shutil.rmtree(out)
-        raise
-
-
-def _write(out: Path, config: Config, tables: Tables) -> None:
     make_folder(out)
-    write_json(out / ENVIRONMENT, describe_environment(tables))
-    with whole_file(out / CONFIG) as partial:
-        partial.write_text(dump_config(config), encoding="utf-8")
+    with _alone(out):
+        fresh = not (out / CONFIG).exists()
+        if fresh:
+            write_json(out / ENVIRONMENT, {"command": command, **describe_environment(tables)})
+            with whole_file(out / CONFIG) as partial:
+                partial.write_text(dump_config(config), encoding="utf-8")
+        try:
+            yield
+        except UserError:
+            if fresh and not any(file.stat().st_size for file in out.rglob(RECORDS)):
+                shutil.rmtree(out)
+            raise
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Holds the folder's lock, which ends with the process whatever becomes of it."""
+    try:
+        with FileLock(out / LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        remedy = "wait for its end, or name another --out"
+        raise UserError(Problem(str(out), "another polytask process is at work in it", remedy)) from error
 
 
 def differences(out: Path, config: Config) -> list[Problem]:
@@ -106,7 +141,7 @@ def _shown(value: Any) -> str:
 
 def _known_data(file: Path) -> Mapping[str, str]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))["data"]
+        found = read_json(file)["data"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"cannot be read ({type(error).__name__}), so that the data cannot be compared"
         raise UserError(Problem(str(file), what, "name a new folder with --out")) from error

@@ -59,6 +59,6 @@ def read_records(file: Path) -> Iterator[dict[str, Any]]:
         for line in stream:
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 return
             yield record

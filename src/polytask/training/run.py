@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +20,7 @@ from polytask.data.spaces import sample_space
 from polytask.errors import Problem, raise_errors
 from polytask.evaluation.diagnostics import FILE as DIAGNOSTICS
 from polytask.evaluation.scores import Scores
-from polytask.files import write_json
+from polytask.files import read_json, write_json
 from polytask.model import build_chain
 from polytask.serving import Bundle, load_bundle
 from polytask.serving.bundle import fitted_tasks
@@ -68,7 +67,7 @@ class RunResult:
     def diagnostics(self) -> dict[str, Any] | None:
         """What is inside the model of the first seed, as `diagnostics.json` has it; None where there is none."""
         file = self.bundle_path.parent / DIAGNOSTICS
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        return read_json(file) if file.exists() else None
 
     def predict(self, data: Any, *, keys: Sequence[str] | None = None) -> pa.Table:
         """Predictions for raw rows; see `Bundle.predict`."""
@@ -201,13 +200,14 @@ def _finished(
     }
     if not all(file.exists() for file in [*files, *(file for own in alone.values() for file in own)]):
         return None
-    rows = json.loads(files[0].read_text(encoding="utf-8")).get("part_rows")
+    runs: list[AllScores] = [read_scores(file) for file in files]
+    rows = read_json(files[0]).get("part_rows")
     if rows is None:
         return None  # of before they were written down
     found: dict[str, tuple[AllScores, ...]] = {
         task: tuple(read_scores(file) for file in own) for task, own in alone.items()
     }
-    return [read_scores(file) for file in files], found, rows
+    return runs, found, rows
 
 
 def _seeds(config: Config) -> range:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import warnings
@@ -18,7 +17,7 @@ from polytask.config import Config, asked_for, dump_config, placed, resolve
 from polytask.decisions import Decisions
 from polytask.errors import Problem, UserError, raise_errors
 from polytask.evaluation.scores import Scores, score
-from polytask.files import write_json
+from polytask.files import read_json, write_json
 from polytask.model import Model
 from polytask.serving import Bundle, load_bundle
 from polytask.serving.bundle import fitted_model
@@ -226,12 +225,21 @@ def _scores(model: Model, prepared: Prepared, decisions: Decisions) -> dict[str,
 
 
 def read_scores(file: Path) -> dict[str, Scores]:
-    """The scores of a finished run; null is NaN again."""
-    found = json.loads(file.read_text(encoding="utf-8"))["scores"]
-    return {
-        part: {
-            task: {name: math.nan if value is None else value for name, value in metrics.items()}
-            for task, metrics in tasks.items()
+    """The scores of a finished run; null is NaN again.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    try:
+        found = read_json(file)["scores"]
+        return {
+            part: {
+                task: {name: math.nan if value is None else float(value) for name, value in metrics.items()}
+                for task, metrics in tasks.items()
+            }
+            for part, tasks in found.items()
         }
-        for part, tasks in found.items()
-    }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        what = f"cannot be read ({type(error).__name__}: {error})"
+        remedy = "delete it, and run the same command with --resume: it is written again"
+        raise UserError(Problem(str(file), what, remedy)) from error

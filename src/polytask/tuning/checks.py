@@ -93,6 +93,14 @@ def find_methods(config: Config, sweep: SweepConfig, *, ids: bool) -> list[Metho
     return methods
 
 
+def part_problems(sweep: SweepConfig, allow_code: Sequence[str]) -> list[Problem]:
+    """What is wrong with the names and options of the methods that are listed."""
+    space = sweep.space or {}
+    problems = [*_part_problems("sharing", "sharing", sweep.sharing, space, allow_code)]
+    problems += _part_problems("balancers", "balancer", sweep.balancers, space, allow_code)
+    return list(dict.fromkeys(problems))
+
+
 def build_problems(methods: Sequence[Method], prepared: Prepared) -> list[Problem]:
     """Builds models until every value of every dimension was in one: what only builders can say of their options."""
     found: dict[Problem, list[str]] = {}

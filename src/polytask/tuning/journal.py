@@ -71,16 +71,16 @@ class Journal:
         settings: What must not change between two visits.
 
     Raises:
-        UserError: The file was begun with other settings; every difference is named.
+        UserError: The file cannot be read, or was begun with other settings; every difference is named.
     """
 
     def __init__(
         self, file: Path, methods: Sequence[Method], objectives: Sequence[Objective], settings: Mapping[str, Any]
     ) -> None:
-        self._optuna, self._objectives = load_optuna(), objectives
+        self._optuna, self._objectives, self._file = load_optuna(), objectives, file
         _heal(file)
         journal = importlib.import_module("optuna.storages.journal")
-        with calm(self._optuna):
+        with calm(self._optuna), self._readable():
             storage = self._optuna.storages.JournalStorage(journal.JournalFileBackend(str(file)))
         directions = ["maximize" if one.higher_is_better else "minimize" for one in objectives]
         known = set(self._optuna.get_all_study_names(storage))
@@ -107,7 +107,7 @@ class Journal:
 
     def finished(self, method: Method) -> dict[int, Trial]:
         """The trials of earlier visits, by their numbers; those that did not end are closed."""
-        study, found = self._studies[method.slug], {}
+        study, found = self._studies[method.slug], dict[int, Trial]()
         states = self._optuna.trial.TrialState
         while study.get_trials(deepcopy=False, states=(states.WAITING,)):  # a crash came between its two lines
             study.ask()
@@ -115,10 +115,21 @@ class Journal:
             if one.state == states.RUNNING:
                 study.tell(one.number, state=states.FAIL)
             elif one.state.is_finished() and OUTCOME in one.user_attrs:
-                index, outcome = one.user_attrs[INDEX], Outcome.from_json(one.user_attrs[OUTCOME])
-                params = {key: method.space[key].decoded(value) for key, value in one.params.items()}
+                with self._readable():
+                    index, outcome = int(one.user_attrs[INDEX]), Outcome.from_json(one.user_attrs[OUTCOME])
+                    params = {key: method.space[key].decoded(value) for key, value in one.params.items()}
                 found[index] = Trial(index, params, outcome)
         return found
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """What Optuna and we raise over a damaged file is said of the file."""
+        try:
+            yield
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError) as error:
+            what = f"is damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            remedy = "restore it, or delete it: the sweep then begins anew"
+            raise UserError(Problem(str(self._file), what, remedy)) from error
 
     def begin(self, method: Method, trial: Trial) -> None:
         """A trial begins."""

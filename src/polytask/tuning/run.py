@@ -141,7 +141,7 @@ def run_sweep(
     whole = absolute(config)
     base = whole.model_copy(update={"train": whole.train.model_copy(update={"seeds": 1, "baselines": False})})
     methods, opened = _checked(base, options, data, console)
-    check_folder(out, base, opened, resume=resume)
+    check_folder(out, base, opened, resume=resume, command="sweep")
     prepared = prepare_shown(base, opened, console)
     raise_errors(build_problems(methods, prepared))
     measures = measures_of(fitted_tasks(base, prepared.preprocessor))
@@ -150,7 +150,7 @@ def run_sweep(
         console.print(_size(methods, options, workers), highlight=False)
     display = SweepDisplay(console, min(workers, options.parallel * len(methods)), objectives)
     bench = Bench(prepared, objectives, options.pruning, base.train.threads or 1)
-    with run_folder(out, base, opened):
+    with run_folder(out, base, opened, command="sweep"):
         settings = options.model_dump(include=set(SETTINGS), mode="json")
         journal = Journal(out / JOURNAL, methods, objectives, settings)
         search = Search(methods, options, objectives, journal)

@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from polytask.config import BalancerConfig, ComponentConfig, Config, parse_section, read_with_section
+from polytask.config import (
+    BalancerConfig,
+    ComponentConfig,
+    Config,
+    parse_section,
+    read_sound_section,
+    read_with_section,
+)
 from polytask.config.base import Names, Positive, Table
 
 SECTION = "sweep"
@@ -81,6 +88,11 @@ def read_sweep(
         UserError: With every mistake found.
     """
     return read_with_section(path, SECTION, SweepConfig, overrides, changes, allow_code=allow_code)
+
+
+def read_names(path: Path, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> SweepConfig:
+    """The ``[sweep]`` table alone, without its keys that are wrong; see `read_sweep`."""
+    return read_sound_section(path, SECTION, SweepConfig, overrides, changes)
 
 
 def parse_sweep(table: object, changes: Mapping[str, Any] | None = None) -> SweepConfig:

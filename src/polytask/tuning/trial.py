@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from polytask.config import Config
 from polytask.evaluation.scores import Scores
 from polytask.tasks import Task
@@ -104,12 +106,15 @@ class Outcome:
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Outcome:
-        """Reads it back; null is NaN, or in the curve worse than all else."""
+        """Reads it back; null is NaN, or in the curve worse than all else.
+
+        Raises:
+            ValueError: It is no outcome.
+        """
         scores = {task: {key: _nan(value) for key, value in own.items()} for task, own in found["scores"].items()}
-        curve = tuple(tuple(-math.inf if value is None else value for value in row) for row in found["curve"])
+        curve = [[-math.inf if value is None else value for value in row] for row in found["curve"]]
         numbers = {key: _nan(found[key]) for key in ("score", "seconds")}
-        lists = {"values": tuple(found["values"]), "steps": tuple(found["steps"]), "curve": curve, "scores": scores}
-        return cls(**{**found, **numbers, **lists})
+        return TypeAdapter(cls).validate_python({**found, **numbers, "curve": curve, "scores": scores})
 
     def extended(self, whole: int) -> Curve:
         """The curve as later trials see it: one that ended by itself keeps its last values."""

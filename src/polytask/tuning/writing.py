@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pyarrow.parquet as pq
 
 from polytask.config import Config, dump_config
 from polytask.errors import MissingExtraError
-from polytask.files import make_folder, whole_file, whole_folder, write_json
+from polytask.files import make_folder, read_json, whole_file, whole_folder, write_json
 from polytask.training.folder import ENVIRONMENT
 from polytask.tuning import pages
 from polytask.tuning.figure import draw
@@ -37,7 +36,7 @@ def write(found: Sweep, config: Config, options: SweepConfig, *, part_rows: dict
         missing = str(error)
     facts = {
         "sweep": options.model_dump(mode="json"), "config": config.model_dump(mode="json"),
-        "environment": json.loads((out / ENVIRONMENT).read_text(encoding="utf-8")),
+        "environment": read_json(out / ENVIRONMENT),
         "part_rows": part_rows, "workers": workers,
     }  # fmt: skip
     write_json(out / SWEEP, {**found.json(), **facts})
