@@ -65,6 +65,12 @@ def test_two_processes_never_write_one_folder(tmp_path: Path, work: Any) -> None
         pass
 
 
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, work: Any) -> None:
+    (tmp_path / LOCK).mkdir()
+    with pytest.raises(UserError, match=r"\.lock: cannot be written .*name another --out"), run_folder(tmp_path, *work):
+        raise AssertionError
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, work: Any) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="cannot be made"), run_folder(tmp_path / "file" / "out", *work):

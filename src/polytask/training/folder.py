@@ -100,12 +100,19 @@ def run_folder(out: Path, config: Config, tables: Tables, *, command: Command = 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Holds the folder's lock, which ends with the process whatever becomes of it."""
+    lock = FileLock(out / LOCK)
     try:
-        with FileLock(out / LOCK, timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except Timeout as error:
         remedy = "wait for its end, or name another --out"
         raise UserError(Problem(str(out), "another polytask process is at work in it", remedy)) from error
+    except OSError as error:
+        what = f"cannot be written ({error.strerror or error})"
+        raise UserError(Problem(str(out / LOCK), what, "name another --out")) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def differences(out: Path, config: Config) -> list[Problem]:
