@@ -51,7 +51,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, new_table: Callable[..., pa.
 def test_the_folder_holds_everything(first: TradeOff) -> None:
     names = {file.name for file in first.path.iterdir()}
     assert names == {
-        "bundle", "config.toml", "environment.json", "front.json", "front-test.json", "front.png", "pareto.json",
+        ".lock", "bundle", "config.toml", "environment.json", "front.json", "front-test.json", "front.png", "pareto.json",
         "pareto.md", "runs",
     }  # fmt: skip
     found = json.loads((first.path / "pareto.json").read_text())
@@ -203,6 +203,28 @@ def test_everything_is_refused_before_any_training(tmp_path: Path, table: pa.Tab
         "pareto.method 'lineer'", "pareto.method 'pamal'.windw", "pareto.method 'phn'", "pareto.method 'epo'.ideal",
         "pareto.method 'epo'", "pareto.method 'epo'", "--floor like", "--choose", "tasks.visits: expression 'visits'",
     ]  # fmt: skip
+    assert not (tmp_path / "front").exists()
+
+
+def test_one_task_trades_with_none(tmp_path: Path, table: pa.Table, new_config: Any) -> None:
+    with pytest.raises(UserError, match="1 task, which trades with none"):
+        run_pareto(new_config(("click",)), parse_pareto({"points": 3}), tmp_path / "front", data=table)
+
+
+@pytest.mark.parametrize("kept", [None, 1])
+def test_a_task_that_cannot_be_judged_is_refused_before_any_training(
+    tmp_path: Path, new_table: Any, new_config: Any, kept: int | None
+) -> None:
+    table = new_table(300)
+    part = ["train"] * 200 + ["validation"] * 50 + ["test"] * 50
+    click = [label if where != "test" else kept for label, where in zip(table["click"].to_pylist(), part, strict=True)]
+    table = table.set_column(table.schema.get_field_index("click"), "click", pa.array(click)).append_column(
+        "part", pa.array(part)
+    )
+    values = {name: [name] for name in ("train", "validation", "test")}
+    config = new_config(TASKS, train=QUICK, data={"split": {"by": "column", "column": "part", "values": values}})
+    with pytest.raises(UserError, match="click: its auc is undefined on the test part, which has"):
+        run_pareto(config, parse_pareto({"points": 2}), tmp_path / "front", data=table)
     assert not (tmp_path / "front").exists()
 
 

@@ -17,6 +17,7 @@ from polytask.comparing.outcome import Outcome
 from polytask.config import Config
 from polytask.data.columns import CategoricalColumn, NumericColumn, SequenceColumn, id_rows
 from polytask.data.preprocessor import Preprocessor
+from polytask.errors import Problem, UserError
 from polytask.evaluation.scores import TaskScorer
 from polytask.serving.bundle import fitted_tasks
 from polytask.tasks import Task
@@ -65,7 +66,14 @@ class Trees:
         self._parts = {part: self._read(prepared, part) for part in ("train", *SPLITS) if part in prepared.parts}
 
     def train(self, name: str, seed: int) -> Outcome:
-        """One model of one task."""
+        """One model of one task.
+
+        Raises:
+            UserError: The validation part, by which it stops, has no label of the task.
+        """
+        if not self._parts["validation"].labels.observed[name].any():
+            what = "no observed label in the validation part, by which trees stop"
+            raise UserError(Problem(f"tasks.{name}", what, "use a larger validation part"))
         task, options = self._tasks[name], self._options(name, seed)
         train = self._dataset(name, "train", options)
         validation = self._dataset(name, "validation", options, reference=train)

@@ -92,7 +92,7 @@ def needed(package: str, *, extra: str, purpose: str) -> Any:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise MissingExtraError(package, extra=extra, purpose=purpose) from error
+        raise MissingExtraError(package.partition(".")[0], extra=extra, purpose=purpose) from error
 
 
 def flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from polytask.config import BalancerConfig, Config, check_options
 from polytask.errors import Problem, UserError, suggest
+from polytask.serving.bundle import fitted_model
 from polytask.tradeoffs.choice import read_wish
 from polytask.tradeoffs.grid import Preference, chosen_preferences
 from polytask.tradeoffs.network import PROVIDED
 from polytask.tradeoffs.plan import CONDITIONED, SWEPT, Plan, Point, Whole, make_plan
 from polytask.tradeoffs.table import ParetoConfig
-from polytask.tradeoffs.training import FrontTraining
+from polytask.tradeoffs.training import FrontTraining, part_scores
 from polytask.training.prepared import Prepared
 from polytask.training.single import choose_device, new_training
 
@@ -30,8 +32,9 @@ def plan_of(config: Config, options: ParetoConfig) -> tuple[Plan | None, list[Pr
     preferences: tuple[Preference, ...] = ()
     plan = None
     try:
-        preferences = chosen_preferences(options, tasks)
-        plan = make_plan(config, options, preferences)
+        if len(tasks) > 1:
+            preferences = chosen_preferences(options, tasks)
+            plan = make_plan(config, options, preferences)
     except UserError as error:
         problems += error.problems
     problems += _ray_problems(config, options, tasks, preferences)
@@ -83,6 +86,25 @@ def build_problems(config: Config, plan: Plan, prepared: Prepared, units: dict[s
         except UserError as error:
             problems += [replace(one, where=f"{one.where} ({method.name})") for one in error.problems]
     return list(dict.fromkeys(problems))
+
+
+def undefined_problems(config: Config, plan: Plan, prepared: Prepared) -> list[Problem]:
+    """Traded tasks whose primary metric no rows of a part define: no point could be judged by it.
+
+    They are found by the scores of a model that has learnt nothing.
+    """
+    model = fitted_model(config, prepared.preprocessor).eval()
+    metrics = {task.name: task.primary_metric for task in model.tasks if task.name in plan.tasks}
+    return [
+        Problem(
+            f"tasks.{name}",
+            f"its {metric} is undefined on the {part} part, which has {int(scores[name]['rows'])} rows with its label",
+            "give that part rows whose labels differ (data.split), or leave the task out of pareto.tasks",
+        )
+        for part, scores in part_scores(model, prepared).items()
+        for name, metric in metrics.items()
+        if math.isnan(scores[name][metric])
+    ]
 
 
 def _task_problems(config: Config, options: ParetoConfig) -> list[Problem]:

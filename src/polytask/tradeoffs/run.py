@@ -19,7 +19,7 @@ from polytask.files import read_json
 from polytask.serving.bundle import fitted_tasks
 from polytask.tables import Tables, open_tables, report_on
 from polytask.tradeoffs.again import ship
-from polytask.tradeoffs.checks import build_problems, plan_of
+from polytask.tradeoffs.checks import build_problems, plan_of, undefined_problems
 from polytask.tradeoffs.choice import read_wish
 from polytask.tradeoffs.gather import gather
 from polytask.tradeoffs.lab import FrontLab
@@ -67,6 +67,7 @@ def run_pareto(
     prepared = prepare_shown(base, opened, console)
     units = constant_losses(base, prepared) if plan.scaled else dict.fromkeys(base.tasks, 1.0)
     raise_errors(build_problems(base, plan, prepared, units))
+    raise_errors(undefined_problems(base, plan, prepared))
     runs = list(plan.runs(base, units))
     if console is not None:
         console.print(_size(plan, runs), highlight=False)
