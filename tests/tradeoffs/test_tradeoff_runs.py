@@ -51,8 +51,8 @@ def first(tmp_path_factory: pytest.TempPathFactory, new_table: Callable[..., pa.
 def test_the_folder_holds_everything(first: TradeOff) -> None:
     names = {file.name for file in first.path.iterdir()}
     assert names == {
-        ".lock", "bundle", "config.toml", "environment.json", "front.json", "front-test.json", "front.png", "pareto.json",
-        "pareto.md", "runs",
+        ".lock", "bundle", "config.toml", "environment.json", "front.json", "front-test.json", "front.png",
+        "pareto.json", "pareto.md", "runs",
     }  # fmt: skip
     found = json.loads((first.path / "pareto.json").read_text())
     assert len(found["points"]) == 6 and found["failures"] == {} and found["conditioned"] == ["pamal"]
