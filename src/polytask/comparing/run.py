@@ -42,6 +42,7 @@ def compare(
     seeds: int | None = None,
     lightgbm: bool | None = None,
     train: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
     workers: int = 1,
     resume: bool = False,
@@ -60,6 +61,7 @@ def compare(
         seeds: Seeds of every method; 5 unless the file says otherwise.
         lightgbm: Whether one LightGBM model per task is trained as well; so by default.
         train: For a table: the ``[train]`` table.
+        config: For a table: further tables of the configuration, such as ``{"data": {"drop": ["id"]}}``.
         out: The folder; a temporary one if left out.
         workers: Runs at a time, each in a process of its own. A script that asks for several must be importable: what
             it does stands below ``if __name__ == "__main__":``.
@@ -91,14 +93,14 @@ def compare(
         "sharing": sharing, "balancers": balancers, "single": single, "seeds": seeds, "lightgbm": lightgbm,
     }  # fmt: skip
     changes = {key: value for key, value in parts.items() if value is not None}
-    config, options, table = given(
-        data, tasks=tasks, train=train, allow_code=allow_code,
+    settings, options, table = given(
+        data, tasks=tasks, train=train, more=config, allow_code=allow_code,
         read=lambda file: read_comparison(file, (), changes, allow_code=allow_code),
         otherwise=lambda: parse_comparison({}, changes),
     )  # fmt: skip
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "comparison"
     console = Console() if verbose else None
-    return run_comparison(config, options, folder, workers=workers, resume=resume, console=console, data=table)
+    return run_comparison(settings, options, folder, workers=workers, resume=resume, console=console, data=table)
 
 
 def run_comparison(

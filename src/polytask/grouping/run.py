@@ -39,6 +39,7 @@ def group(
     seeds: int | None = None,
     check: int | None = None,
     train: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
     workers: int = 1,
     resume: bool = False,
@@ -66,6 +67,7 @@ def group(
         seeds: Seeds of the measurement; 1 for ``lookahead`` and 3 for ``pairs`` if left out.
         check: Also train the suggestion, one model of all tasks and one network per task with so many seeds.
         train: For a table: the ``[train]`` table.
+        config: For a table: further tables of the configuration, such as ``{"data": {"drop": ["id"]}}``.
         out: The folder; a temporary one if left out, ``grouping`` within a run folder.
         workers: Runs at a time, each in a process of its own. A script that asks for several must be importable: what
             it does stands below ``if __name__ == "__main__":``.
@@ -90,14 +92,14 @@ def group(
     """
     options = Options(method, groups, overlap, seeds, check, workers, resume)
     run = Path(data) if isinstance(data, str | Path) and (Path(data) / CONFIG).is_file() else None
-    config, _, table = given(
-        data if run is None else run / CONFIG, tasks=tasks, train=train, allow_code=allow_code,
+    settings, _, table = given(
+        data if run is None else run / CONFIG, tasks=tasks, train=train, more=config, allow_code=allow_code,
         read=lambda file: (load_config(file, allow_code=allow_code), None), otherwise=lambda: None,
     )  # fmt: skip
     folder = Path(out) if out is not None else None
     if folder is None:
         folder = run / "grouping" if run is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "grouping"
-    return run_grouping(config, options, folder, run=run, console=Console() if verbose else None, data=table)
+    return run_grouping(settings, options, folder, run=run, console=Console() if verbose else None, data=table)
 
 
 def run_grouping(

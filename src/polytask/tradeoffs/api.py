@@ -31,6 +31,7 @@ def pareto(
     choose: str | None = None,
     floor: Mapping[str, float] | None = None,
     train: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
     workers: int = 1,
     resume: bool = False,
@@ -54,6 +55,7 @@ def pareto(
         choose: What is shipped: a preference (``"0.3,0.7"``, ``"click=0.3,like=0.7"``), ``knee`` or ``best-mean``.
         floor: Per task the least that its primary metric must reach on validation rows.
         train: For a table: the ``[train]`` table.
+        config: For a table: further tables of the configuration, such as ``{"data": {"drop": ["id"]}}``.
         out: The folder; a temporary one if left out.
         workers: Trainings at a time, each in a process of its own. A script that asks for several must be importable:
             what it does stands below ``if __name__ == "__main__":``.
@@ -86,11 +88,11 @@ def pareto(
         "baselines": baselines, "reference": reference, "choose": choose, "floor": floor,
     }  # fmt: skip
     changes = {key: value for key, value in parts.items() if value is not None}
-    config, options, table = given(
-        data, tasks=tasks, train=train, allow_code=allow_code,
+    settings, options, table = given(
+        data, tasks=tasks, train=train, more=config, allow_code=allow_code,
         read=lambda file: read_pareto(file, (), changes, allow_code=allow_code),
         otherwise=lambda: parse_pareto({}, changes),
     )  # fmt: skip
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "front"
     console = Console() if verbose else None
-    return run_pareto(config, options, folder, workers=workers, resume=resume, console=console, data=table)
+    return run_pareto(settings, options, folder, workers=workers, resume=resume, console=console, data=table)

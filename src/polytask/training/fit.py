@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 
 from polytask.config import Config, load_config, parse_config
-from polytask.data.label_kinds import ProposedTask, propose_tasks
-from polytask.data.sources import TableSource, open_source
-from polytask.errors import Problem, raise_errors, suggest
+from polytask.data.sources import open_source
+from polytask.errors import Problem, raise_errors
+from polytask.training.given import over, task_tables
 from polytask.training.run import RunResult, train_run
 
 TaskTable = Mapping[str, Any]
@@ -32,6 +32,7 @@ def fit(
     split: str | TaskTable | None = None,
     drop: str | Sequence[str] = (),
     keys: str | Sequence[str] = (),
+    config: TaskTable | None = None,
     out: Path | str | None = None,
     verbose: bool = True,
     allow_code: Sequence[str] = (),
@@ -52,6 +53,7 @@ def fit(
         split: The ``[data.split]`` table, or its ``by`` alone.
         drop: Columns that are never features.
         keys: Columns passed through to predictions, never features.
+        config: Further tables of the configuration, such as ``{"encoder": {"embedding": 8}}``.
         out: The run folder; a temporary one if left out.
         verbose: Whether progress and the comparison are printed.
         allow_code: Modules of your own that options may name.
@@ -75,11 +77,11 @@ def fit(
     """
     tasks = [tasks] if isinstance(tasks, str) else tasks
     source = open_source(data)
-    task_tables, modules = _named_losses(_task_tables(tasks, source))
+    named, modules = _named_losses(task_tables(tasks, source))
     allow_code = (*allow_code, *modules)
     table: dict[str, Any] = {
         "data": {"source": source.name if source.files else "memory", "drop": _listed(drop), "keys": _listed(keys)},
-        "tasks": task_tables,
+        "tasks": named,
         "sharing": {"use": sharing} if isinstance(sharing, str) else dict(sharing),
         "balancer": {"use": balancer} if isinstance(balancer, str) else dict(balancer),
         "train": dict(train or {}),
@@ -87,10 +89,10 @@ def fit(
     }
     if split is not None:
         table["data"]["split"] = {"by": split} if isinstance(split, str) else dict(split)
-    config = parse_config(table, allow_code=allow_code)
+    settings = parse_config(over(table, config or {}), allow_code=allow_code)
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "run"
     console = Console() if verbose else None
-    return train_run(config, folder, console=console, data=source, validation=validation, test=test)
+    return train_run(settings, folder, console=console, data=source, validation=validation, test=test)
 
 
 def train(config: Config | Path | str, out: Path | str, *, resume: bool = False, verbose: bool = True) -> RunResult:
@@ -111,24 +113,6 @@ def train(config: Config | Path | str, out: Path | str, *, resume: bool = False,
 
 def _listed(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
-
-
-def _task_tables(tasks: Sequence[str] | Mapping[str, str | TaskTable], source: TableSource) -> dict[str, TaskTable]:
-    """The ``[tasks]`` table; kinds that are not given are read off the labels."""
-    if isinstance(tasks, Mapping):
-        return {name: {"kind": task, "label": name} if isinstance(task, str) else task for name, task in tasks.items()}
-    names = source.schema.names
-    raise_errors(
-        Problem(f"label {name}", f"no column '{name}' in {source.name}", suggest(str(name), names))
-        for name in tasks
-        if name not in names
-    )
-    return {task.name: _task_table(task) for task in propose_tasks(source, tasks)}
-
-
-def _task_table(task: ProposedTask) -> dict[str, Any]:
-    classes = {} if task.spec.classes is None else {"classes": list(task.spec.classes)}
-    return {"kind": task.kind, "label": task.spec.label, **classes, **task.options}
 
 
 def _named_losses(tasks: Mapping[str, TaskTable]) -> tuple[dict[str, dict[str, Any]], list[str]]:

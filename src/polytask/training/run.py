@@ -38,7 +38,7 @@ from polytask.training.watchers import Watchers, loggers, tracked
 SCORES = "scores.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """A finished run.
 
@@ -57,6 +57,12 @@ class RunResult:
     baselines: Mapping[str, tuple[AllScores, ...]]
     bundle_path: Path
     allow_code: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        scores = self.scores.get("test") or self.scores.get("validation", {})
+        return (
+            f"RunResult({str(self.path)!r}, tasks={list(scores)}, parts={list(self.scores)}, seeds={len(self.seeds)})"
+        )
 
     @cached_property
     def bundle(self) -> Bundle:

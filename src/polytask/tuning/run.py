@@ -49,6 +49,7 @@ def sweep(
     seed: int | None = None,
     final_seeds: int | None = None,
     train: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
     workers: int = 1,
     resume: bool = False,
@@ -71,6 +72,7 @@ def sweep(
         seed: Of the suggestions.
         final_seeds: Seeds with which the best of each method is trained at the end.
         train: For a table: the ``[train]`` table.
+        config: For a table: further tables of the configuration, such as ``{"data": {"drop": ["id"]}}``.
         out: The folder; a temporary one if left out.
         workers: Trials at a time, each in a process of its own. A script that asks for several must be importable: what
             it does stands below ``if __name__ == "__main__":``.
@@ -101,14 +103,14 @@ def sweep(
         "pruning": pruning, "seed": seed, "final_seeds": final_seeds,
     }  # fmt: skip
     changes = {key: value for key, value in parts.items() if value is not None}
-    config, options, table = given(
-        data, tasks=tasks, train=train, allow_code=allow_code,
+    settings, options, table = given(
+        data, tasks=tasks, train=train, more=config, allow_code=allow_code,
         read=lambda file: read_sweep(file, (), changes, allow_code=allow_code),
         otherwise=lambda: parse_sweep({}, changes),
     )  # fmt: skip
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="polytask-")) / "sweep"
     console = Console() if verbose else None
-    return run_sweep(config, options, folder, workers=workers, resume=resume, console=console, data=table)
+    return run_sweep(settings, options, folder, workers=workers, resume=resume, console=console, data=table)
 
 
 def run_sweep(
