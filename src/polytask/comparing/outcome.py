@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import TypeAdapter
 
 from polytask.evaluation.scores import Scores
-from polytask.files import make_folder, read_json, write_json
+from polytask.files import make_folder, read_json, with_nan, write_json
 
 FILE = "outcome.json"
 
@@ -67,14 +67,7 @@ class Outcome:
         """The outcome in a folder; None where there is none, or one to be tried again."""
         try:
             found = read_json(folder / FILE)
-            outcome = TypeAdapter(cls).validate_python({**_with_nan(found), "failure": found["failure"]})
+            outcome = TypeAdapter(cls).validate_python({**with_nan(found), "failure": found["failure"]})
         except (OSError, ValueError, LookupError, TypeError):
             return None  # damaged: done again
         return None if outcome.failure is not None and outcome.failure.kind == "crashed" else outcome
-
-
-def _with_nan(value: Any) -> Any:
-    """JSON has no NaN: null is one."""
-    if isinstance(value, dict):
-        return {key: _with_nan(item) for key, item in value.items()}
-    return math.nan if value is None else value

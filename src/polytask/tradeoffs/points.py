@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from polytask.evaluation.scores import Scores, selection_score
+from polytask.files import with_nan
 from polytask.fronts import Front
 from polytask.tradeoffs.grid import Preference, shown
 
@@ -134,10 +135,3 @@ def reference_of(points: Sequence[Reached], measures: Sequence[Measure], part: s
     return [
         one.sign * min(one.sign * row[number] for row in rows) for number, one in enumerate(measures)
     ]  # fmt: skip
-
-
-def with_nan(value: Any) -> Any:
-    """JSON has no NaN: null is one."""
-    if isinstance(value, dict):
-        return {key: with_nan(item) for key, item in value.items()}
-    return math.nan if value is None else value

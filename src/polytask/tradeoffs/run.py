@@ -147,7 +147,7 @@ def _checked(config: Config, options: ParetoConfig, data: Any, console: Console 
 def _size(plan: Plan, runs: list[Run]) -> str:
     """What is about to be trained, in a sentence."""
     many = f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}"
-    points = f"{len(plan.preferences)} preferences"
+    points = f"{len(plan.preferences)} preference{'s' * (len(plan.preferences) != 1)}"
     parts = [
         f"{way.label}: {'1 model for' if way.conditioned else 'a model for each of'} {points}" for way in plan.ways
     ]

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from polytask.evaluation.scores import Scores
-from polytask.files import read_json, write_json
+from polytask.files import read_json, with_nan, write_json
 from polytask.tradeoffs.grid import Preference, rounded
 from polytask.tradeoffs.kept import load_front
 from polytask.tradeoffs.network import model_at
-from polytask.tradeoffs.points import with_nan
 from polytask.tradeoffs.training import part_scores
 from polytask.training.prepared import Prepared
 from polytask.training.single import choose_device

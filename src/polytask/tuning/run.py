@@ -202,8 +202,9 @@ def _checked(config: Config, options: SweepConfig, data: Any, console: Console |
 def _size(methods: Sequence[Method], options: SweepConfig, workers: int) -> str:
     """What is about to be searched, in a sentence."""
     budgets = {method.name: method.budget(options.trials) for method in methods}
-    text = f"{sum(budgets.values())} trials: {len(methods)} method{'s' * (len(methods) > 1)}, {options.trials} each"
-    small = [f"{name}, whose space has {count} points" for name, count in budgets.items() if count < options.trials]
+    count = sum(budgets.values())
+    text = f"{count} trial{'s' * (count != 1)}: {len(methods)} method{'s' * (len(methods) > 1)}, {options.trials} each"
+    small = [f"{name}, whose space has {own} points" for name, own in budgets.items() if own < options.trials]
     text += f" (fewer for {'; '.join(small)})" if small else ""
     most = options.parallel * len(methods)
     if workers > most:
