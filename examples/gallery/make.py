@@ -28,7 +28,7 @@ COMMANDS = {
     "schools": ["train {config} --out {out}"],
     "digits": ["pareto {config} --workers 2 --out {out}", "report {out}"],
 }
-SECTIONS = {"census": "comparison", "kuairand": "importance", "schools": "scores", "digits": "front"}
+SECTIONS = {"census": "comparison", "kuairand": "affinity", "schools": "scores", "digits": "front"}
 """What is shown of each page."""
 
 
@@ -65,6 +65,7 @@ def picture(page: Path, section: str, file: Path) -> None:
         )
         view = browser.new_page(viewport={"width": 1100, "height": 1400})
         view.goto(page.resolve().as_uri())
+        view.add_style_tag(content="nav { display: none !important }")
         view.wait_for_timeout(2_000)
         view.locator(f"#{section}").screenshot(path=file)
         browser.close()

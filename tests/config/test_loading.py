@@ -165,6 +165,10 @@ def test_a_file_beside_the_configuration_is_meant_before_a_named_data_set(tmp_pa
     assert source_kind("census-income", tmp_path) == "named"
     (tmp_path / "census-income").mkdir()
     assert source_kind("census-income", tmp_path) == "path"
+    (tmp_path / "kuairand").mkdir()
+    assert source_kind("kuairand", tmp_path) == "path"
+    (tmp_path / "kuairand" / "config.toml").touch()  # the run folder of an earlier training
+    assert source_kind("kuairand", tmp_path) == "named"
     named = absolute(parse_config(with_tables(data={"source": "kuairand"}), relative_to=tmp_path, components=False))
     assert named.data.source == "kuairand"
 

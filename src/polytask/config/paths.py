@@ -16,7 +16,8 @@ _SIMULATOR = "simulator:"
 def source_kind(source: str, relative_to: Path) -> SourceKind:
     """How to read one entry of ``data.source``.
 
-    A bare lower-case word is a named data set unless a file or folder of that name lies beside the TOML file.
+    A bare lower-case word is a named data set unless a file or folder of that name lies beside the TOML file; folders
+    that polytask has written do not count.
 
     Example:
         >>> [source_kind(text, Path("/nowhere")) for text in ("census-income", "simulator:short-video", "a/*.csv")]
@@ -24,7 +25,8 @@ def source_kind(source: str, relative_to: Path) -> SourceKind:
     """
     if source.startswith(_SIMULATOR):
         return "simulator"
-    if _NAME.fullmatch(source) and not (relative_to / source).exists():
+    beside = relative_to / source
+    if _NAME.fullmatch(source) and (not beside.exists() or (beside / "config.toml").is_file()):
         return "named"
     return "path"
 
