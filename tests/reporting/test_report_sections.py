@@ -231,6 +231,15 @@ def test_affinities_name_groups(tmp_path: Path) -> None:
     assert "Suggested groups: click and like + watch (score 0.5)." in text
 
 
+def test_affinities_of_one_step_are_told_in_millionths(tmp_path: Path) -> None:
+    file = affinity(tmp_path / "groups") / "affinity.json"
+    found = json.loads(file.read_text(encoding="utf-8"))
+    found["affinity"] = [[4e-5 if row == column else 1e-6 * (row - column) for column in range(3)] for row in range(3)]
+    file.write_text(json.dumps(found), encoding="utf-8")
+    text = words(page_of(file.parent), "affinity")
+    assert "Most helpful: watch to click (+2); least: click to watch (−2). In ppm of the loss." in text
+
+
 def test_importance_says_what_tasks_share(tmp_path: Path) -> None:
     text = words(page_of(run(tmp_path / "run")), "importance")
     assert f"of {len(TASKS)} tasks" in text

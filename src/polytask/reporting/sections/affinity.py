@@ -15,6 +15,8 @@ from polytask.reporting.runs import Run
 from polytask.reporting.sections.gates import table
 from polytask.reporting.words import known, listed, number, signed
 
+SMALL = 1e-3
+"""Affinities of one step below this are told in millionths."""
 METHODS = {"lookahead": "look-ahead in one training", "pairs": "trainings of pairs"}
 
 
@@ -55,14 +57,19 @@ def affinity(runs: Sequence[Run], files: Mapping[str, Mapping[str, Any]], gaps: 
 
 
 def _matrix(title: str, names: Sequence[str], values: Values) -> Chart:
+    unit = "affinity"
+    if np.isfinite(values).any() and np.nanmax(np.abs(values)) < SMALL:
+        values, unit = values * 1e6, "ppm of the loss"
     others = np.where(np.eye(len(names), dtype=bool), np.nan, values)
     caption = "How much following one task's gradient (rows) lowers another task's loss (columns)."
     if np.isfinite(others).any():
         best, worst = (np.unravel_index(int(pick(others)), others.shape) for pick in (np.nanargmax, np.nanargmin))
         caption += f" Most helpful: {names[int(best[0])]} to {names[int(best[1])]} ({signed(float(others[best]))})"
         caption += f"; least: {names[int(worst[0])]} to {names[int(worst[1])]} ({signed(float(others[worst]))})."
+    if unit != "affinity":
+        caption += f" In {unit}."
     return charts.matrix(
-        title, names, names, values, caption, signed=True, row="followed", column="affected", unit="affinity"
+        title, names, names, values, caption, signed=True, row="followed", column="affected", unit=unit
     )
 
 
