@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 import polytask
 from polytask.cli import main
+from polytask.cli.output import score_table
 
 ROWS = 1_200
 Run = Callable[..., tuple[int, str, str]]
@@ -247,7 +249,7 @@ def test_check_finds_values_that_only_builders_know_to_be_wrong(run: Run, log: P
     wrong = ["sharing.experts=0", "tasks.click.gamma=-1", "tasks.pay.loss=hinge", "train.warm_start=nowhere"]
     code, out, err = run("check", config, *(word for one in wrong for word in ("--set", one)))
     assert code == 2 and "4 errors" in out
-    for part in ("sharing.experts: 0 given", "tasks.click.gamma: is -1", "no loss 'hinge'", "lacks schema.json"):
+    for part in ("sharing.experts: 0 given", "tasks.click.gamma: is -1", "no loss 'hinge'", "nowhere: does not exist"):
         assert part in err
 
 
@@ -317,3 +319,13 @@ def test_simulated_data_are_ready_for_init(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("init", log, "--labels", "click,long_view,like", "-o", tmp_path / "c.toml")
     assert code == 0 and "task like: binary" in out
     assert run("check", tmp_path / "c.toml")[0] == 0
+
+
+def test_scores_of_many_metrics_have_a_line_each() -> None:
+    few = {"click": {"auc": 0.75, "rows": 1_200}}
+    assert [column.header for column in score_table("", few).columns] == ["task", "rows", "auc"]
+    many = {"click": {**{f"metric_{n}": 0.5 for n in range(12)}, "rows": 1_200}, "buy": {"auc": math.nan, "rows": 3}}
+    table = score_table("", many)
+    cells = [[str(cell) for cell in column._cells] for column in table.columns]
+    assert cells[0] == ["click", *[""] * 12, "buy", ""] and cells[1][:2] == ["rows", "metric_0"]
+    assert cells[2][0] == "1,200" and cells[2][-1] == "-"

@@ -367,6 +367,8 @@ def test_a_run_folder_stands_for_its_bundle(made: Path, table: pa.Table) -> None
     assert load_bundle(made.parent).predict(table).equals(load_bundle(made).predict(table))
     with pytest.raises(UserError, match=r"lacks schema\.json, config\.toml, model\.safetensors"):
         load_bundle(made.parent.parent)
+    with pytest.raises(UserError, match=r"bundle .*nowhere: does not exist"):
+        load_bundle(made / "nowhere")
 
 
 def test_saving_does_not_overwrite_what_is_no_bundle(made: Path, tmp_path: Path) -> None:

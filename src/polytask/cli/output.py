@@ -13,6 +13,8 @@ from rich.text import Text
 from polytask.errors import Problem
 
 PIPE_WIDTH = 160
+MOST_METRICS = 9
+"""Columns of scores that fit beside one another."""
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -63,9 +65,20 @@ def grid(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, 
 
 
 def score_table(title: str, scores: Mapping[str, Mapping[str, float]]) -> Table:
-    """Tasks by metrics; a metric that a task does not have is left empty, an undefined one is a dash."""
+    """Tasks by metrics; a metric that a task does not have is left empty, an undefined one is a dash.
+
+    Where metrics are too many for columns, each has a line.
+    """
     names = dict.fromkeys(metric for values in scores.values() for metric in values)
     metrics = sorted(names, key=lambda metric: metric != "rows")  # how much the others rest on comes first
+    if len(metrics) > MOST_METRICS:
+        lines = [
+            [task if metric == "rows" else "", metric, number(values[metric])]
+            for task, values in scores.items()
+            for metric in metrics
+            if metric in values
+        ]
+        return grid(title, ["task", "metric", "value"], lines, right=["value"])
     rows = [[task, *(number(values.get(metric)) for metric in metrics)] for task, values in scores.items()]
     return grid(title, ["task", *metrics], rows, right=metrics)
 

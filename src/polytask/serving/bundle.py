@@ -232,6 +232,8 @@ def load_bundle(path: Path | str, *, allow_code: Sequence[str] = (), device: str
     )
     if seeds and not (folder / "schema.json").exists():
         folder = seeds[0].parent
+    if not folder.exists():
+        raise UserError(Problem(f"bundle {path}", "does not exist", "name a bundle, or a run folder that holds one"))
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         raise UserError(
