@@ -149,5 +149,5 @@ def test_a_diverging_run_ends_with_2_and_a_sentence(project: Path) -> None:
 @pytest.mark.slow
 def test_the_environment_has_no_secrets_of_the_machine(whole: Path) -> None:
     text = (whole / "environment.json").read_text()
-    assert set(json.loads(text)) == {"polytask", "python", "packages", "platform", "threads", "cuda", "data"}
+    assert set(json.loads(text)) == {"command", "polytask", "python", "packages", "platform", "threads", "cuda", "data"}
     assert os.environ.get("HOME", "/root") not in text
