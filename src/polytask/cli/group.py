@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +11,6 @@ from polytask.cli.options import AllowCode, Overrides
 from polytask.cli.output import console
 from polytask.cli.report import Report, report_on_result
 from polytask.errors import Problem, UserError
-
-if TYPE_CHECKING:
-    from polytask.config import Config
 
 
 def group(
@@ -65,6 +61,7 @@ def group(
 
       polytask group runs/first
     """
+    from polytask.cli.inspection import load_whole
     from polytask.grouping.options import Options
     from polytask.grouping.run import run_grouping
     from polytask.training.folder import CONFIG
@@ -75,7 +72,7 @@ def group(
     if run is None and out is None:
         raise UserError(Problem("--out", "missing", "name the folder to write"))
     target, folder = console(), out if out is not None else config / "grouping"
-    loaded = _load(config if run is None else run / CONFIG, overrides or (), allow_code or ())
+    loaded = load_whole(config if run is None else run / CONFIG, overrides or (), allow_code or ())
     try:
         options = Options(method, groups, overlap, seeds, check, workers, resume)
         run_grouping(loaded, options, folder, run=run, console=target)
@@ -84,14 +81,3 @@ def group(
         raise
     if report:
         report_on_result(folder, target)
-
-
-def _load(path: Path, overrides: Sequence[str], allow_code: Sequence[str]) -> Config:
-    from polytask.cli.inspection import inspect_config
-    from polytask.config import load_config
-
-    try:
-        return load_config(path, overrides, allow_code=allow_code)
-    except UserError:
-        # the data may hold more mistakes: one message should name them all
-        raise UserError(inspect_config(path, overrides, allow_code).errors) from None

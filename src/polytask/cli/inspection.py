@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polytask.config import Config, apply_overrides, component_problems, parse_config, read_toml
+from polytask.config import Config, apply_overrides, component_problems, load_config, parse_config, read_toml
 from polytask.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -56,6 +56,18 @@ def errors_in(path: Path, overrides: Sequence[str] = (), allow_code: Sequence[st
         return inspect_config(path, overrides, allow_code).errors
     except UserError as error:
         return error.problems
+
+
+def load_whole(path: Path, overrides: Sequence[str] = (), allow_code: Sequence[str] = ()) -> Config:
+    """The configuration.
+
+    Raises:
+        UserError: With every mistake, also those in the data: one message should name them all.
+    """
+    try:
+        return load_config(path, overrides, allow_code=allow_code)
+    except UserError:
+        raise UserError(inspect_config(path, overrides, allow_code).errors) from None
 
 
 def inspect_config(path: Path, overrides: Sequence[str] = (), allow_code: Sequence[str] = ()) -> Inspection:

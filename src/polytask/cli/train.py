@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,6 @@ from polytask.cli.browser import show_page
 from polytask.cli.options import AllowCode, ConfigFile, Overrides
 from polytask.cli.output import console
 from polytask.cli.report import Report, report_on_result
-from polytask.errors import UserError
 
 if TYPE_CHECKING:
     from polytask.config import Config
@@ -63,18 +61,9 @@ def train(
         overrides.append(f"train.baselines={str(baselines).lower()}")
     if log is not None:
         overrides.append(f"train.log={json.dumps([name.strip() for name in log.split(',') if name.strip()])}")
-    _run(_load(config, overrides, allow_code or ()), out, resume=resume, check=check, live=live, report=report)
+    from polytask.cli.inspection import load_whole
 
-
-def _load(path: Path, overrides: Sequence[str], allow_code: Sequence[str]) -> Config:
-    from polytask.cli.inspection import inspect_config
-    from polytask.config import load_config
-
-    try:
-        return load_config(path, overrides, allow_code=allow_code)
-    except UserError:
-        # the data may hold more mistakes: one message should name them all
-        raise UserError(inspect_config(path, overrides, allow_code).errors) from None
+    _run(load_whole(config, overrides, allow_code or ()), out, resume=resume, check=check, live=live, report=report)
 
 
 def _run(config: Config, out: Path, *, resume: bool, check: bool, live: bool, report: bool) -> None:

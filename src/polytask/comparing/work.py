@@ -18,7 +18,7 @@ from polytask.comparing.lab import Lab
 from polytask.comparing.outcome import Failure, Outcome
 from polytask.comparing.plan import Run
 from polytask.comparing.progress import Display
-from polytask.training.interrupt import end_with_parent
+from polytask.training.interrupt import end_with_parent, how_it_ended
 
 PATIENCE = 60.0
 """Seconds in which an interrupted process saves its run."""
@@ -131,11 +131,7 @@ class _Worker:
         try:
             heard: float | Outcome = self.pipe.recv()
         except (EOFError, ConnectionResetError):
-            self._process.join()
-            code = self._process.exitcode or 0
-            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            what = f"its process ended with {how}" + (", perhaps for want of memory" if code == -9 else "")
-            heard = Outcome(failure=Failure("crashed", what))
+            heard = Outcome(failure=Failure("crashed", how_it_ended(self._process)))
             heard.write(self._out / run.key)
         if not isinstance(heard, float):
             self.run = None

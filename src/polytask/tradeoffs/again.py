@@ -18,10 +18,10 @@ from polytask.tradeoffs.network import model_at
 from polytask.tradeoffs.points import Reached
 from polytask.tradeoffs.result import BUNDLE, Chosen, TradeOff, read_tradeoff
 from polytask.tradeoffs.scoring import scores_at
-from polytask.tradeoffs.training import part_scores
 from polytask.training.deciding import decide_on
 from polytask.training.folder import CONFIG
 from polytask.training.prepared import Prepared, prepare
+from polytask.training.single import part_scores
 
 
 def choose_again(

@@ -15,9 +15,9 @@ from polytask.tradeoffs.grid import Preference, chosen_preferences
 from polytask.tradeoffs.network import PROVIDED
 from polytask.tradeoffs.plan import CONDITIONED, SWEPT, Plan, Point, Whole, make_plan
 from polytask.tradeoffs.table import ParetoConfig
-from polytask.tradeoffs.training import FrontTraining, part_scores
+from polytask.tradeoffs.training import FrontTraining
 from polytask.training.prepared import Prepared
-from polytask.training.single import choose_device, new_training
+from polytask.training.single import choose_device, new_training, part_scores
 
 _RAYS = ("tchebycheff", "smooth_tchebycheff", "epo")
 _ABOVE = ("smooth_tchebycheff", "epo")

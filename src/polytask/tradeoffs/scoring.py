@@ -10,9 +10,8 @@ from polytask.files import read_json, with_nan, write_json
 from polytask.tradeoffs.grid import Preference, rounded
 from polytask.tradeoffs.kept import load_front
 from polytask.tradeoffs.network import model_at
-from polytask.tradeoffs.training import part_scores
 from polytask.training.prepared import Prepared
-from polytask.training.single import choose_device
+from polytask.training.single import choose_device, part_scores
 
 FILE = "points.json"
 

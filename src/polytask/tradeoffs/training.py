@@ -16,11 +16,9 @@ from torch import Tensor
 from polytask.balancing import equal
 from polytask.balancing.engine import Balancing, NonFiniteError
 from polytask.config import Config, dump_config
-from polytask.decisions import Decisions
 from polytask.errors import Problem
 from polytask.evaluation.scores import Scores, score, selection_score
 from polytask.files import write_json
-from polytask.model import Model
 from polytask.serving.bundle import fitted_model
 from polytask.tradeoffs.grid import Preference, rounded
 from polytask.tradeoffs.kept import save_front, saved_at
@@ -29,11 +27,9 @@ from polytask.tradeoffs.network import build_front, model_at
 from polytask.tradeoffs.plan import Whole, task_weights
 from polytask.training.checkpoint import Checkpoints
 from polytask.training.folder import CONFIG, RECORDS
-from polytask.training.interrupt import delayed_interrupt
 from polytask.training.loop import EVALUATION_ROWS, SKIPPED, EvaluationRecord, Record, Training
 from polytask.training.prepared import Prepared
-from polytask.training.records import record_log
-from polytask.training.single import SPLITS, Watcher, choose_device, read_scores
+from polytask.training.single import Watcher, choose_device, part_scores, read_scores, record_training
 from polytask.training.step import StepRecord, targets
 from polytask.types import Batch
 
@@ -200,7 +196,7 @@ def train_front(
         training.load_state_dict(state)
     watcher.start(title, training, folder)
     started, before = time.perf_counter(), training.step
-    _train(training, checkpoints, config.train.checkpoint_every, folder / RECORDS, watcher)
+    record_training(training, training.front, checkpoints, config.train.checkpoint_every, folder / RECORDS, watcher)
     seconds = time.perf_counter() - started
     front = training.front
     front.load_state_dict(checkpoints.best(training.best_step))
@@ -219,27 +215,3 @@ def train_front(
     checkpoints.clear()
     watcher.finish()
     return scores
-
-
-def part_scores(model: Model, prepared: Prepared, decisions: Decisions | None = None) -> dict[str, Scores]:
-    """Scores on the parts that there are."""
-    return {
-        part: score(model, prepared.reader(part).ordered(EVALUATION_ROWS), prepared.preprocessor.groups, decisions)
-        for part in SPLITS
-        if part in prepared.parts
-    }
-
-
-def _train(training: FrontTraining, checkpoints: Checkpoints, every: int, records: Path, watcher: Watcher) -> None:
-    with delayed_interrupt() as interrupted, record_log(records, training) as log:
-        for record in training:
-            log.write(record)
-            watcher.see(record)
-            if isinstance(record, EvaluationRecord) and record.best:
-                checkpoints.save_best(record.step, training.front.state_dict())
-            due = isinstance(record, StepRecord) and record.step % every == 0
-            if due or interrupted():
-                log.flush()
-                checkpoints.save(training.step, training.state_dict())
-            if interrupted():
-                raise KeyboardInterrupt

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 
@@ -46,3 +47,11 @@ def end_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=follow, name="polytask parent", daemon=True).start()
+
+
+def how_it_ended(process: BaseProcess) -> str:
+    """What is to be said of a process whose end came before its answer."""
+    process.join()
+    code = process.exitcode or 0
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return f"its process ended with {how}" + (", perhaps for want of memory" if code == -9 else "")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from polytask.balancing.engine import Balancing
 from polytask.balancing.interfaces import Balancer, Scalarizer
@@ -84,12 +85,12 @@ def train_one(
         training.load_state_dict(state)
     watcher.start(title, training, folder)
     started, before = time.perf_counter(), training.step
-    _train(training, checkpoints, config.train.checkpoint_every, folder / RECORDS, watcher)
+    record_training(training, training.model, checkpoints, config.train.checkpoint_every, folder / RECORDS, watcher)
     seconds = time.perf_counter() - started
     model = training.model
     model.load_state_dict(checkpoints.best(training.best_step))
     decisions = decide_on(config, model, prepared, folder, watcher.tell)
-    scores = _scores(model, prepared, decisions)
+    scores = part_scores(model, prepared, decisions)
     quiet = config.model_copy(update={"train": config.train.model_copy(update={"log": ()})})  # no part of the model
     Bundle(quiet, prepared.preprocessor, model.cpu().eval(), scores, decisions).save(folder / "bundle")
     facts = {
@@ -200,14 +201,28 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _train(training: Training, checkpoints: Checkpoints, every: int, records: Path, watcher: Watcher) -> None:
-    """Runs the loop to its end, with records, checkpoints, and Ctrl-C between records."""
+def record_training(
+    training: Training, weights: nn.Module, checkpoints: Checkpoints, every: int, records: Path, watcher: Watcher
+) -> None:
+    """Runs the loop to its end, with records, checkpoints, and Ctrl-C between records.
+
+    Args:
+        training: The loop.
+        weights: What is kept where an evaluation is the best so far.
+        checkpoints: Where the state goes.
+        every: Steps between two of them.
+        records: ``records.jsonl``.
+        watcher: Sees every record.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, when the checkpoint is written.
+    """
     with delayed_interrupt() as interrupted, record_log(records, training) as log:
         for record in training:
             log.write(record)
             watcher.see(record)
             if isinstance(record, EvaluationRecord) and record.best:
-                checkpoints.save_best(record.step, training.model.state_dict())
+                checkpoints.save_best(record.step, weights.state_dict())
             due = isinstance(record, StepRecord) and record.step % every == 0
             if due or interrupted():
                 log.flush()
@@ -216,7 +231,14 @@ def _train(training: Training, checkpoints: Checkpoints, every: int, records: Pa
                 raise KeyboardInterrupt
 
 
-def _scores(model: Model, prepared: Prepared, decisions: Decisions) -> dict[str, Scores]:
+def part_scores(model: Model, prepared: Prepared, decisions: Decisions | None = None) -> dict[str, Scores]:
+    """Scores on the held-out parts that there are.
+
+    Args:
+        model: In any mode; it is put back into it.
+        prepared: The data.
+        decisions: Calibration and thresholds that predictions go through.
+    """
     return {
         part: score(model, prepared.reader(part).ordered(EVALUATION_ROWS), prepared.preprocessor.groups, decisions)
         for part in SPLITS

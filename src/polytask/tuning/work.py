@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -19,7 +18,7 @@ import torch
 
 from polytask.balancing.engine import NonFiniteError
 from polytask.errors import Problem
-from polytask.training.interrupt import end_with_parent
+from polytask.training.interrupt import end_with_parent, how_it_ended
 from polytask.training.loop import Record, Training
 from polytask.training.prepared import Prepared
 from polytask.training.single import train_one
@@ -209,11 +208,7 @@ class _Worker:
         try:
             heard: float | Outcome = self.pipe.recv()
         except (EOFError, ConnectionResetError):
-            self._process.join()
-            code = self._process.exitcode or 0
-            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            what = f"its process ended with {how}" + (", perhaps for want of memory" if code == -9 else "")
-            heard = Outcome("failed", what=what)
+            heard = Outcome("failed", what=how_it_ended(self._process))
         if not isinstance(heard, float):
             self.job = None
         return job, heard
